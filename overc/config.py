@@ -21,9 +21,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 DURATION_UNITS_S = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+# Nine digits: what is longer is no number of seconds that anything else could still count with.
 _DURATION = re.compile(
-    r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII
+    r"(?:(\d{1,9})w)?(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s)?",
+    re.ASCII,
 )
+_PLAIN_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+_LINE_OF_FILE = re.compile(r".*:([0-9]+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class ConfigError(Exception):
 
 def parse_duration(text: str) -> float:
     """Return the seconds in `90`, `5m` or `1h30m`. Raises ValueError with a sentence."""
+    if _PLAIN_SECONDS.fullmatch(text.strip()):
+        return float(text)
     found = _DURATION.fullmatch(text.strip())
     if found is None or not any(found.groups()):
         raise ValueError(f"expected a duration such as 90, 5m or 1h30m, got {text!r}")
@@ -190,6 +196,7 @@ class Config:
 
     def sections(self, kind: str) -> Iterator[tuple[str, Section]]:
         """Yield the name and the section of each `[kind:name]`, in the file's order."""
+        first: dict[str, str] = {}
         for full_name in self._parser.sections():
             if full_name.partition(":")[0] != kind:
                 continue
@@ -197,6 +204,10 @@ class Config:
             section = self.section(full_name)
             if not name:
                 self.add(Mistake(section.where, f"expected [{kind}:NAME]", full_name))
+            elif name in first:
+                reason = f"the same name as [{first[name]}]: each needs its own"
+                self.add(Mistake(section.where, reason, full_name))
+            first.setdefault(name, full_name)
             yield name, section
 
     def finish(self) -> None:
@@ -210,7 +221,8 @@ class Config:
             raise ConfigError(sorted(self._mistakes, key=self._line_of))
 
     def _line_of(self, mistake: Mistake) -> int:
-        return int(mistake.where.rpartition(":")[2]) if mistake.where[-1:].isdigit() else 0
+        found = _LINE_OF_FILE.fullmatch(mistake.where)
+        return int(found[1]) if found else 0
 
     def _place(self, section: str, option: str) -> str:
         line = self._lines.get((section, option))
@@ -219,12 +231,14 @@ class Config:
     def _load(self, path: str) -> None:
         try:
             with open(path, encoding="utf-8-sig") as file:
-                lines = file.read().splitlines()
+                # Not splitlines(): configparser knows no other end of a line than this one.
+                lines = file.read().split("\n")
         except OSError as e:
             self.add(Mistake(path, f"can't be read: {e.strerror}"))
             return
         except UnicodeDecodeError as e:
-            self.add(Mistake(path, f"is not UTF-8 text: {e.reason} at byte {e.start}"))
+            line = e.object.count(b"\n", 0, e.start) + 1
+            self.add(Mistake(f"{path}:{line}", f"is not UTF-8 text: {e.reason}"))
             return
         self._parser.read_string("\n".join(self._sound_lines(lines)) + "\n")
 

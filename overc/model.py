@@ -34,6 +34,7 @@ class Channel(str, enum.Enum):
     SERVICE_STATE = "service:state"
     PLUGIN = "plugin"
     API = "api"
+    ALERT_PLUGIN = "alert-plugin"
 
     def __str__(self) -> str:
         return self.value

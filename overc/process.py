@@ -7,6 +7,9 @@ becomes the leader of a session, and so of a process group, of its own: signals 
 what is left of the group is killed once its leader has ended. A plugin that wants to leave a daemon
 behind has to give it a session of its own, as daemons do.
 
+No signal of ours reaches a process that runs as another user, by sudo for one, or that hangs in the
+kernel on a dead disk. Such a run is given up: its caller goes on, Twisted reaps it when it ends.
+
 Twisted can't ask for a new session without a terminal, so the command is started through setsid(1),
 which execs it in place: same process id, and `reactor.spawnProcess` may still use posix_spawn.
 """
@@ -17,7 +20,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +38,9 @@ KILL_BYTES = 16 * 1024 * 1024
 TERM_GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
 
+KILL_GRACE_S = 2.0
+"""Between SIGKILL and giving up a process that no signal reaches."""
+
 LINGER_S = 0.5
 """How long output is still read after the command has ended, while a child of it holds the pipe."""
 
@@ -48,7 +54,7 @@ class Outcome:
     exit_code: int | None = None
     signal: int | None = None
     error: str | None = None
-    """Why the command could not be started, as a sentence."""
+    """Why there is no end to report, as a sentence: it could not be started, or not be killed."""
     timed_out: bool = False
     flooded: bool = False
     """It was killed for printing without an end."""
@@ -58,18 +64,30 @@ class Outcome:
 
 
 class _Run(ProcessProtocol):
-    """One command from start to end. `done` fires once, with an Outcome, and never fails."""
+    """One command from start to end. `done` fires once, with an Outcome.
 
-    def __init__(self, reactor: Any, stdin: bytes, timeout_s: float, keep_bytes: int) -> None:
-        self.done: Deferred[Outcome] = Deferred()
+    Cancelling `done` ends the command; `on_end` is called when that has come about.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        stdin: bytes,
+        timeout_s: float,
+        keep_bytes: int,
+        on_end: Callable[[_Run], None],
+    ) -> None:
+        self.done: Deferred[Outcome] = Deferred(lambda _done: self.end())
         self._reactor = reactor
         self._stdin = stdin
         self._keep_bytes = keep_bytes
+        self._on_end = on_end
         self._kept = bytearray()
         self._seen_bytes = 0
         self._started_at = reactor.seconds()
         self._timed_out = False
         self._flooded = False
+        self._exit: Any = None
         self._ended = False
         self._pid: int | None = None
         self._timers = [reactor.callLater(timeout_s, self._out_of_time)]
@@ -88,51 +106,67 @@ class _Run(ProcessProtocol):
             self._kept += data[:room]
         if self._seen_bytes > KILL_BYTES and not self._flooded:
             self._flooded = True
-            self._signal_group(signal.SIGKILL)
+            self._kill()
 
     def end(self) -> None:
         """Ask the whole group to end, and make it after a grace."""
-        self._signal_group(signal.SIGTERM)
-        self._timers.append(
-            self._reactor.callLater(TERM_GRACE_S, self._signal_group, signal.SIGKILL)
-        )
+        if self._exit is None:
+            self._signal_group(signal.SIGTERM)
+            self._later(TERM_GRACE_S, self._kill)
 
     def processExited(self, reason: Failure) -> None:
+        self._exit = reason.value
+        self._cancel_timers()
         self._signal_group(signal.SIGKILL)
-        self._timers.append(self._reactor.callLater(LINGER_S, self._stop_reading))
+        self._later(LINGER_S, self._finish)
 
     def processEnded(self, reason: Failure) -> None:
-        self._ended = True
-        for timer in self._timers:
-            if timer.active():
-                timer.cancel()
-        if self.done.called:
-            return
-        value: Any = reason.value
-        self.done.callback(
-            Outcome(
-                output=bytes(self._kept),
-                exit_code=value.exitCode,
-                signal=value.signal,
-                timed_out=self._timed_out,
-                flooded=self._flooded,
-                truncated=self._seen_bytes > self._keep_bytes,
-                duration_s=self._reactor.seconds() - self._started_at,
-            )
-        )
+        self._finish()
 
     def abandon(self) -> None:
         """Forget a run that never started."""
-        for timer in self._timers:
-            timer.cancel()
+        self._cancel_timers()
 
     def _out_of_time(self) -> None:
         self._timed_out = True
         self.end()
 
-    def _stop_reading(self) -> None:
-        if not self._ended and self.transport is not None:
-            self.transport.loseConnection()
+    def _kill(self) -> None:
+        self._signal_group(signal.SIGKILL)
+        self._later(KILL_GRACE_S, self._finish)
+
+    def _finish(self) -> None:
+        """Report how it ended, whether or not somebody still holds its pipes."""
+        if self._ended:
+            return
+        self._ended = True
+        self._cancel_timers()
+        assert self.transport is not None
+        self.transport.loseConnection()
+        if not self.done.called:
+            self.done.callback(self._outcome())
+        self._on_end(self)
+
+    def _outcome(self) -> Outcome:
+        unreachable = "still runs: no signal of ours reaches it"
+        return Outcome(
+            output=bytes(self._kept),
+            exit_code=self._exit.exitCode if self._exit else None,
+            signal=self._exit.signal if self._exit else None,
+            error=None if self._exit else unreachable,
+            timed_out=self._timed_out,
+            flooded=self._flooded,
+            truncated=self._seen_bytes > self._keep_bytes,
+            duration_s=self._reactor.seconds() - self._started_at,
+        )
+
+    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
+        self._timers.append(self._reactor.callLater(delay_s, call))
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
 
     def _signal_group(self, number: int) -> None:
         if self._pid is None or self._ended:
@@ -140,21 +174,35 @@ class _Run(ProcessProtocol):
         try:
             os.killpg(self._pid, number)
         except ProcessLookupError:
-            # Either nobody is left, or setsid(1) has not run yet and there is no such group.
+            # Nobody is left; or the session has not begun, nor so has the command, and has nothing
+            # to put in order. A fork that is still Twisted's code would take no notice of SIGTERM.
             assert self.transport is not None
             if self.transport.pid is not None:
-                os.kill(self._pid, number)
+                os.kill(self._pid, signal.SIGKILL)
         except PermissionError:
-            # Some member changed its user, by sudo for one: the others got the signal.
+            # All of them run as another user.
             pass
+
+
+# What setsid(1) does, exit status included. Python ignores these two signals, its child must not.
+_SETSID = """
+import os, signal, sys
+os.setsid()
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+try:
+    os.execv(sys.argv[1], sys.argv[1:])
+except OSError as e:
+    sys.stderr.write(f"failed to execute {sys.argv[1]}: {e.strerror}")
+    sys.exit(126)
+"""
 
 
 def _new_session(argv: Sequence[str]) -> list[str]:
     setsid = shutil.which("setsid")
     if setsid is not None:
         return [setsid, *argv]
-    code = "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"
-    return [sys.executable, "-I", "-S", "-c", code, *argv]
+    return [sys.executable, "-I", "-S", "-c", _SETSID, *argv]
 
 
 def locate(program: str, folder: str, env: Mapping[str, str]) -> str:
@@ -162,6 +210,8 @@ def locate(program: str, folder: str, env: Mapping[str, str]) -> str:
 
     Raises OSError with a sentence when there is none, or when it can't be run.
     """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{folder}: no such folder")
     if "/" in program:
         path = os.path.join(folder, program)
         if not os.path.exists(path):
@@ -169,7 +219,9 @@ def locate(program: str, folder: str, env: Mapping[str, str]) -> str:
         if os.path.isdir(path) or not os.access(path, os.X_OK):
             raise PermissionError(f"{program}: not an executable file: chmod +x it")
         return os.path.normpath(path)
-    found = shutil.which(program, path=env.get("PATH", os.defpath))
+    folders = env.get("PATH", os.defpath).split(os.pathsep)
+    path = os.pathsep.join(os.path.join(folder, each) for each in folders)
+    found = shutil.which(program, path=path)
     if found is None:
         raise FileNotFoundError(f"{program}: command not found in PATH")
     return os.path.abspath(found)
@@ -195,33 +247,28 @@ class Runner(Service):
     ) -> Outcome:
         """Run a command in a folder (an absolute path) and return how it ended.
 
-        Whatever the command does, this returns within `timeout_s` + TERM_GRACE_S + LINGER_S, and no
-        process of its group is left. Raises nothing: a failure is an Outcome too.
+        Whatever the command does, this returns within `timeout_s` and the three graces above, and
+        no process of its group is left that we may signal. Raises nothing: a failure is an Outcome
+        too. Cancelling ends the command.
         """
         if not self.running:
             return Outcome(error="not started: shutting down")
+        run = _Run(self._reactor, stdin, timeout_s, keep_bytes, self._forget)
         try:
             if any("\0" in word for word in argv):
                 raise ValueError("a command can't hold a NUL character")
             program = locate(argv[0], folder, env)
-        except (OSError, ValueError) as e:
-            return Outcome(error=str(e))
-        command = _new_session([program, *argv[1:]])
-        run = _Run(self._reactor, stdin, timeout_s, keep_bytes)
-        # Without a path Twisted may use posix_spawn, which is several times as fast as a fork.
-        path = None if folder == os.getcwd() else folder
-        try:
-            self._reactor.spawnProcess(run, command[0], command, env=dict(env), path=path)
+            command = [os.fsencode(word) for word in _new_session([program, *argv[1:]])]
+            # Without a path Twisted may use posix_spawn, which is several times as fast as a fork.
+            path = None if folder == os.getcwd() else folder
+            variables = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
+            self._reactor.spawnProcess(run, command[0], command, env=variables, path=path)
         except (OSError, ValueError) as e:
             run.abandon()
-            return Outcome(error=f"{argv[0]}: can't be started: {e}")
+            reason = getattr(e, "strerror", None)
+            return Outcome(error=f"{argv[0]}: can't be started: {reason}" if reason else str(e))
         self._running.add(run)
-        try:
-            return await run.done
-        finally:
-            self._running.discard(run)
-            if self._all_ended is not None and not self._running:
-                self._all_ended.callback(None)
+        return await run.done
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
@@ -233,3 +280,9 @@ class Runner(Service):
         else:
             all_ended.callback(None)
         return all_ended
+
+    def _forget(self, run: _Run) -> None:
+        self._running.discard(run)
+        if self._all_ended is not None and not self._running:
+            all_ended, self._all_ended = self._all_ended, None
+            all_ended.callback(None)

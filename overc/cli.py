@@ -1,0 +1,197 @@
+"""overcli: report from the command line, or run the agent in the foreground.
+
+`ping`, `service-status` and `alert` need the standard library alone, so nothing of the agent is
+imported before `monitor` is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from overc import __version__
+from overc.client import Client, ClientError, ServerUrl, ServiceState, parse_url
+from overc.config import ConfigError, parse_duration
+from overc.model import AlertReport, ServerIdentity
+
+FAILED = 1
+INTERRUPTED = 130
+
+_EPILOG = """\
+environment: OVERC_SERVER stands in for -s, OVERC_MY_NAME and OVERC_MY_KEY for -i; unlike the
+command line, they are not shown to every user of the machine.
+exit status: 0 done, 1 failed, 2 wrong usage.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C.
+
+    `argv` is without the program's name; None stands for the arguments of this process.
+    """
+    parser = _parser()
+    try:
+        args = parser.parse_args(argv)
+        if args.command == "monitor":
+            return _monitor(args)
+        return _report(_client(parser, args, os.environ), args)
+    except SystemExit as e:
+        # argparse has printed the usage, the help or the version.
+        return e.code if e.code and isinstance(e.code, int) else _print("")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (ClientError, ConfigError) as e:
+        for line in str(e).splitlines():
+            _complain(f"overcli: {line}")
+        return FAILED
+
+
+def _report(client: Client, args: argparse.Namespace) -> int:
+    if args.command == "ping":
+        client.ping()
+        return _print(f"pong from {client.url}\n")
+    if args.command == "service-status":
+        client.set_service_status(args.period, [ServiceState(args.name, args.state, args.info)])
+    else:
+        client.set_alerts([AlertReport(args.message, args.service)])
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="overcli",
+        description="Report to an OverC server.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"overcli {__version__}")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="show what is sent and what is answered"
+    )
+    parser.add_argument(
+        "-s", "--server", metavar="URL", help="the server, http[s]://[USER:PASSWORD@]HOST:PORT/"
+    )
+    parser.add_argument(
+        "-i",
+        "--server-id",
+        metavar="NAME:KEY",
+        type=_identity,
+        help="the name to report under, and the key that goes with it",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    commands.add_parser("ping", help="check the connection and the key")
+
+    status = commands.add_parser("service-status", help="report the state of one service")
+    status.add_argument(
+        "period",
+        metavar="PERIOD",
+        type=_period_s,
+        help="the next report comes within this time: 60, 5m, 1h30m",
+    )
+    status.add_argument("name", metavar="NAME", help="the service")
+    status.add_argument("state", metavar="STATE", help="OK, WARN, FAIL or UNK")
+    status.add_argument("info", metavar="INFO", nargs="?", default="", help="any text")
+
+    alert = commands.add_parser("alert", help="send a message to everybody concerned")
+    alert.add_argument("--service", metavar="NAME", help="the service that it is about")
+    alert.add_argument("message", metavar="MESSAGE")
+
+    monitor = commands.add_parser("monitor", help="run the agent in the foreground")
+    monitor.add_argument("config", metavar="CONFIG.ini")
+    return parser
+
+
+def _identity(text: str) -> ServerIdentity:
+    name, colon, key = text.partition(":")
+    if not colon or not name:
+        # What was typed may be a key: it is not repeated.
+        raise argparse.ArgumentTypeError("expected NAME:KEY, such as web1.example.com:s3cret")
+    return ServerIdentity(name, key)
+
+
+def _period_s(text: str) -> int:
+    try:
+        period_s = parse_duration(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(str(e)) from None
+    if period_s < 1 or period_s != int(period_s):
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number of seconds above 0, or 5m, 1h30m, got {text!r}"
+        )
+    return int(period_s)
+
+
+def _client(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, environ: Mapping[str, str]
+) -> Client:
+    url = _url(parser, args, environ)
+    identity = args.server_id
+    if identity is None:
+        name, key = environ.get("OVERC_MY_NAME"), environ.get("OVERC_MY_KEY")
+        if not name or key is None:
+            parser.error(
+                "say who reports: -i NAME:KEY, or OVERC_MY_NAME and OVERC_MY_KEY in the environment"
+            )
+        identity = ServerIdentity(name, key)
+    return Client(url, identity, trace=_complain if args.verbose else None)
+
+
+def _url(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, environ: Mapping[str, str]
+) -> ServerUrl:
+    text, origin = args.server, "-s"
+    if text is None:
+        text, origin = environ.get("OVERC_SERVER"), "OVERC_SERVER"
+    if not text:
+        parser.error("say where the server is: -s URL, or OVERC_SERVER in the environment")
+    try:
+        return parse_url(text)
+    except ValueError as e:
+        parser.error(f"{origin}: {e}")
+
+
+def _monitor(args: argparse.Namespace) -> int:
+    try:
+        from overc.agent.settings import load
+        from overc.agent_tap import run_in_foreground
+    except ModuleNotFoundError as e:
+        if (e.name or "").partition(".")[0] == "overc":
+            raise
+        _complain(f"overcli: monitor needs the module {e.name}: pip install 'overc[agent]'")
+        return FAILED
+    identity = args.server_id
+    overrides = {
+        "server": args.server,
+        "my-name": identity.name if identity else None,
+        "my-key": identity.key if identity else None,
+    }
+    settings = load(args.config, os.environ, overrides)
+    return run_in_foreground(settings, verbose=args.verbose)
+
+
+def _print(text: str) -> int:
+    """Write to standard output and return the exit status that follows from it."""
+    if sys.stdout is None:
+        return 0
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as e:
+        _complain(f"overcli: can't write to standard output: {e.strerror}")
+        # The interpreter would try once more at exit, and print a traceback then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    return 0
+
+
+def _complain(line: str) -> None:
+    if sys.stderr is not None:
+        print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The server without HTTP: it takes reports, judges them, watches promises and sends alerts."""

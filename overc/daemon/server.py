@@ -1,0 +1,104 @@
+"""The daemon: its parts, started and stopped in the right order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+
+from overc.daemon.store.errors import StorageError
+from overc.logging import get_logger
+
+log = get_logger(__name__)
+
+Endpoint = tuple[str, IStreamServerEndpoint]
+
+
+class StartError(Exception):
+    """The server can't start; the sentence says what to do."""
+
+
+class Server(Service):
+    """Opens the store, then listens, then watches; stops in the opposite order.
+
+    `store` has `open()` and `close()`. `parts` are services that need the open store; they are
+    started in this order and stopped in the opposite one, each only after the one before it has
+    stopped. `failed` is called with a StartError when the start does not succeed.
+    """
+
+    def __init__(
+        self,
+        store: Any,
+        endpoints: Sequence[Endpoint],
+        factory: IProtocolFactory,
+        parts: Sequence[Service],
+        failed: Callable[[StartError], None],
+    ) -> None:
+        self._store = store
+        self._endpoints = endpoints
+        self._factory = factory
+        self._parts = parts
+        self._failed = failed
+        self._ports: list[IListeningPort] = []
+        self._started: list[Service] = []
+        self._starting: Deferred[None] | None = None
+        self._opened = False
+
+    def startService(self) -> None:
+        super().startService()
+        self._starting = ensureDeferred(self._start())
+
+    async def stopService(self) -> None:
+        super().stopService()
+        if self._starting is not None:
+            await self._starting
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        for part in reversed(self._started):
+            await maybeDeferred(part.stopService)
+        if self._opened:
+            self._store.close()
+
+    async def _start(self) -> None:
+        try:
+            await self._store.open()
+            self._opened = True
+            for part in self._parts:
+                if not self.running:
+                    return
+                part.startService()
+                self._started.append(part)
+            await self._listen()
+        except StartError as e:
+            self._failed(e)
+        except StorageError as e:
+            self._failed(StartError(str(e)))
+        except Exception:
+            log.failure("the server could not start")
+            self._failed(StartError("the server could not start: its log says why"))
+
+    async def _listen(self) -> None:
+        for description, endpoint in self._endpoints:
+            try:
+                port = await endpoint.listen(self._factory)
+            except (CannotListenError, OSError) as e:
+                reason = getattr(e, "socketError", e)
+                raise StartError(
+                    f"can't listen on {description}: {getattr(reason, 'strerror', reason)}"
+                ) from e
+            self._ports.append(port)
+            log.info("listening on {address}", address=shown(port.getHost(), description))
+
+
+def shown(address: Any, description: str) -> str:
+    """Return an address as people write it: a URL where there is one."""
+    host = getattr(address, "host", None)
+    if host is None:
+        return description
+    scheme = "https" if description.startswith("ssl:") else "http"
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{bracketed}:{address.port}/"

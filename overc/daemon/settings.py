@@ -1,0 +1,179 @@
+"""The server's settings, out of an INI file, the environment and the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from overc.config import Config, Section, parse_command, parse_duration
+from overc.logging import LEVELS
+from overc.model import DEFAULT_PORT
+
+DEFAULT_LISTEN = f"tcp:{DEFAULT_PORT}:interface=127.0.0.1"
+ALERT_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user and a password for HTTP Basic."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AlertPlugin:
+    """A command that gets alerts on its standard input."""
+
+    name: str
+    command: tuple[str, ...]
+    folder: str
+    """An absolute path: where the command runs."""
+    timeout_s: float = ALERT_TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteDatabase:
+    path: str
+    """An absolute path; the folder may have to be created."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    database: SqliteDatabase
+    listen: tuple[str, ...] = (DEFAULT_LISTEN,)
+    """Twisted's endpoint strings."""
+    loglevel: str = "INFO"
+    ui_auth: Credentials | None = None
+    api_auth: Credentials | None = None
+    max_body_bytes: int = 1024 * 1024
+    request_timeout_s: float = 30.0
+    plugins: tuple[AlertPlugin, ...] = ()
+
+
+def load(
+    path: str | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str | None],
+    check_endpoint: Callable[[str], object],
+) -> ServerSettings:
+    """Read the settings.
+
+    `overrides`: options of the command line by name, None for those not given. `check_endpoint`
+    raises ValueError for a string that is no endpoint. Raises overc.config.ConfigError with every
+    mistake.
+    """
+    config = Config(path)
+    overc = config.section("overc", environ, overrides)
+
+    def listen(text: str) -> tuple[str, ...]:
+        if not text.split():
+            raise ValueError(f"expected an endpoint such as {DEFAULT_LISTEN}, got nothing")
+        for endpoint in text.split():
+            try:
+                check_endpoint(endpoint)
+            except Exception as e:
+                # Twisted raises whatever its parser stumbles over.
+                raise ValueError(
+                    f"{endpoint!r} is not an endpoint such as {DEFAULT_LISTEN}: {e}"
+                ) from None
+        return tuple(text.split())
+
+    settings = ServerSettings(
+        database=overc.read(
+            "database", lambda text: parse_database(text, config.folder), default_database(environ)
+        ),
+        listen=overc.read("listen", listen, (DEFAULT_LISTEN,)),
+        loglevel=overc.read("loglevel", parse_loglevel, "INFO"),
+        ui_auth=overc.read("ui-auth", parse_credentials, None),
+        api_auth=overc.read("api-auth", parse_credentials, None),
+        max_body_bytes=overc.read("max-body", parse_size, 1024 * 1024),
+        request_timeout_s=overc.read("request-timeout", _positive_duration, 30.0),
+        plugins=tuple(
+            _alert_plugin(name, section, config.folder)
+            for name, section in config.sections("alert")
+        ),
+    )
+    config.finish()
+    return settings
+
+
+def _alert_plugin(name: str, section: Section, folder: str) -> AlertPlugin:
+    return AlertPlugin(
+        name,
+        section.require("command", parse_command, ("false",)),
+        folder,
+        section.read("timeout", _positive_duration, ALERT_TIMEOUT_S),
+    )
+
+
+def parse_database(text: str, folder: str) -> SqliteDatabase:
+    """Read `sqlite:///PATH`; a relative path starts at `folder`. Raises ValueError."""
+    url = urlsplit(text)
+    if url.scheme != "sqlite" or url.netloc or len(url.path) < 2 or url.query or url.fragment:
+        raise ValueError(
+            "expected sqlite:///PATH, relative to this file's folder, or sqlite:////ABSOLUTE/PATH"
+        )
+    return SqliteDatabase(os.path.normpath(os.path.join(folder, unquote(url.path[1:]))))
+
+
+def default_database(environ: Mapping[str, str]) -> SqliteDatabase:
+    """Return the file in the state folder of the service, of the system or of the user."""
+    if folder := environ.get("STATE_DIRECTORY", "").split(":")[0]:
+        pass
+    elif os.geteuid() == 0:
+        folder = "/var/lib/overc"
+    else:
+        state = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        folder = os.path.join(state, "overc")
+    return SqliteDatabase(os.path.join(folder, "overc.db"))
+
+
+def parse_credentials(text: str) -> Credentials:
+    """Read `user:password`. Raises ValueError, without the text: it may be a secret."""
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        raise ValueError("expected user:password")
+    return Credentials(user, password)
+
+
+def parse_loglevel(text: str) -> str:
+    level = text.strip().upper()
+    if level not in LEVELS:
+        raise ValueError(f"expected one of {', '.join(LEVELS)}, got {text!r}")
+    return level
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes such as 65536, 512K or 2M. Raises ValueError."""
+    number, unit = text.strip()[:-1], text.strip()[-1:].upper()
+    factor = {"K": 1024, "M": 1024**2}.get(unit)
+    if factor is None:
+        number, factor = text.strip(), 1
+    if not (number.isascii() and number.isdigit() and int(number) > 0):
+        raise ValueError(f"expected a size such as 65536, 512K or 2M, got {text!r}")
+    return int(number) * factor
+
+
+def _positive_duration(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds <= 0:
+        raise ValueError(f"expected more than 0 seconds, got {text!r}")
+    return seconds
+
+
+def interface(endpoint: str) -> str:
+    """Return the interface that an endpoint string names; empty stands for all of them."""
+    words = re.split(r"(?<!\\):", endpoint)
+    named = [word.partition("=")[2] for word in words if word.startswith("interface=")]
+    return named[0].replace("\\:", ":") if named else ""
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Say whether an endpoint string can be reached from this machine only, as far as it shows."""
+    if endpoint.startswith("unix:"):
+        return True
+    return interface(endpoint).startswith(("127.", "localhost", "::1"))

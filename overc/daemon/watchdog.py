@@ -1,0 +1,119 @@
+"""Watches every promise: finds services whose deadline has passed, and has them judged.
+
+Note [Grace]
+~~~~~~~~~~~~
+A service is late when it had its whole period to report and did not. While the server did not run,
+was stopped, or could not store anything, nobody could report, so the silence proves nothing. Hence
+at the start, and whenever more than GAP_S passed since the last tick that completed, every awaited
+service gets its whole period again before it is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import LoopingCall
+
+from overc.clock import Clock
+from overc.daemon.recording import Times, mark_late
+from overc.daemon.store import records
+from overc.daemon.store.engine import Store
+from overc.logging import get_logger
+
+TICK_S = 0.25
+"""Between two looks at the deadlines."""
+
+GAP_S = 3.0
+"""A longer silence of the watchdog itself is no fault of the services."""
+
+TICK_TIMEOUT_S = 60.0
+"""A tick that takes longer is given up, so that a stuck one does not stop all others."""
+
+CHUNK = 500
+"""Services judged in one transaction, so that reports get their turn in between."""
+
+log = get_logger(__name__)
+
+
+class Watchdog(Service):
+    """The LoopingCall that does not die: what a tick raises is logged, and the next one runs."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        store: Store,
+        clock: Clock,
+        plugins: Sequence[str],
+        alerts_raised: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._store = store
+        self._clock = clock
+        self._plugins = tuple(plugins)
+        self._alerts_raised = alerts_raised
+        self._loop = LoopingCall(self._guarded_tick)
+        self._loop.clock = reactor
+        self._last_tick_at: float | None = None
+        self._failing = False
+        self._under_way: Deferred[None] | None = None
+
+    def lag_s(self) -> float:
+        """Return by how many seconds the watchdog is behind; 0 when it is healthy."""
+        if self._last_tick_at is None:
+            return 0.0
+        behind_s = self._clock.steady() - self._last_tick_at - TICK_S
+        return round(behind_s, 1) if behind_s > 1 else 0.0
+
+    def startService(self) -> None:
+        super().startService()
+        self._loop.start(TICK_S)
+
+    async def stopService(self) -> None:
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
+        if self._under_way is not None:
+            await self._under_way
+
+    def _guarded_tick(self) -> Deferred[None]:
+        tick = ensureDeferred(self.tick())
+        tick.addTimeout(TICK_TIMEOUT_S, self._reactor)
+        tick.addCallbacks(self._succeeded, self._failed)
+        self._under_way = tick
+        return tick
+
+    async def tick(self) -> None:
+        """Grant grace if it is due, then judge all that is late now."""
+        now_at = self._clock.steady()
+        if self._last_tick_at is None or now_at - self._last_tick_at > GAP_S:
+            if self._last_tick_at is not None:
+                gap_s = now_at - self._last_tick_at
+                log.warn("the watchdog paused for {gap:.1f} s: all periods start anew", gap=gap_s)
+            await self._store.write("grant every service its period", records.grant_periods, now_at)
+        while ids := await self._store.read(
+            "look for late services", records.overdue, now_at, CHUNK
+        ):
+            await self._judge(ids)
+            if len(ids) < CHUNK:
+                break
+        self._last_tick_at = self._clock.steady()
+
+    async def _judge(self, ids: list[int]) -> None:
+        now = Times(self._clock.wall(), self._clock.steady())
+        raised = await self._store.write("mark services late", mark_late, ids, now, self._plugins)
+        if raised:
+            self._alerts_raised()
+
+    def _succeeded(self, _: None) -> None:
+        if self._failing:
+            log.info("the watchdog works again")
+        self._failing = False
+
+    def _failed(self, failure: Any) -> None:
+        # Once for each series: a database that is away would fill the log four times a second.
+        if not self._failing:
+            log.failure("the watchdog's tick failed, the next one follows", failure=failure)
+        self._failing = True

@@ -1,0 +1,45 @@
+"""How a twistd daemon of ours begins and ends: clean signals, and a start that fails loudly."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from typing import Any
+
+
+def exit_cleanly_on_signals(reactor: Any) -> None:
+    """Make SIGTERM and SIGINT stop the reactor, and the process then exit with status 0.
+
+    Left to itself twistd ends by the signal once more, which a supervisor takes for a crash.
+    """
+
+    def stop(signum: int, frame: Any) -> None:
+        if reactor.running:
+            reactor.callFromThread(_stop_once, reactor)
+
+    def install() -> None:
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+
+    reactor.callWhenRunning(install)
+
+
+def fail_start(reactor: Any, sentence: str) -> None:
+    """Say why the daemon can't run, stop the reactor, and make the process exit with status 1."""
+    print(f"overc: {sentence}", file=sys.stderr, flush=True)
+    # twistd offers no way to a status of our own; it has removed its pid file when this runs.
+    atexit.register(_exit_with_failure)
+    reactor.callWhenRunning(_stop_once, reactor)
+
+
+def _stop_once(reactor: Any) -> None:
+    if reactor.running:
+        reactor.stop()
+
+
+def _exit_with_failure() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)

@@ -1,0 +1,134 @@
+"""`twistd overc-server`: reads the options and builds the server out of its parts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import serverFromString
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from overc import lifecycle
+from overc.clock import SystemClock, put_on_monotonic_clock
+from overc.config import ConfigError
+from overc.daemon import settings
+from overc.daemon.dispatch import Dispatch
+from overc.daemon.intake import Intake
+from overc.daemon.server import Server
+from overc.daemon.settings import ServerSettings
+from overc.daemon.store.engine import SqliteStore, prepare_sqlite
+from overc.daemon.store.errors import StorageError
+from overc.daemon.watchdog import Watchdog
+from overc.logging import get_logger, set_level
+from overc.process import Runner
+from overc.web.dashboard import Dashboard
+from overc.web.limits import LimitedSite
+from overc.web.pages import Pages
+from overc.web.site import Routes
+
+log = get_logger(__name__)
+
+
+class Options(UsageOptions):
+    """The command line; after parsing `settings` holds the ServerSettings."""
+
+    optParameters = [  # noqa: RUF012 - twisted.python.usage wants a class attribute
+        ["config", "c", None, "INI file [default: $OVERC_CONFIG, or built-in defaults]"],
+        ["listen", "l", None, "Twisted endpoint strings [default: tcp:5000:interface=127.0.0.1]"],
+        ["database", "d", None, "sqlite:///PATH [default: a file in the state folder]"],
+    ]
+    settings: ServerSettings
+
+    def postOptions(self) -> None:
+        from twisted.internet import reactor
+
+        path = self["config"] or os.environ.get("OVERC_CONFIG") or None
+        overrides = {"listen": self["listen"], "database": self["database"]}
+        try:
+            self.settings = settings.load(
+                path, os.environ, overrides, lambda text: serverFromString(reactor, text)
+            )
+            prepare(self.settings)
+        except (ConfigError, StorageError, OSError) as e:
+            raise UsageError(str(e)) from None
+
+
+def prepare(chosen: ServerSettings) -> None:
+    """Create the database where there is none, and try the ports, before anything runs.
+
+    What is wrong shows on the terminal this way even when twistd goes to the background. Raises
+    StorageError or OSError with a sentence.
+    """
+    path = chosen.database.path
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        prepare_sqlite(path)
+    except (OSError, sqlite3.Error) as e:
+        reason = e.strerror if isinstance(e, OSError) else e
+        raise StorageError(f"the database {path} can't be opened: {reason}") from None
+    for endpoint in chosen.listen:
+        kind, _, rest = endpoint.partition(":")
+        port = rest.partition(":")[0]
+        if kind in ("tcp", "ssl") and port.isdigit():
+            _try_port(int(port), settings.interface(endpoint), endpoint)
+
+
+def _try_port(port: int, interface: str, endpoint: str) -> None:
+    family = socket.AF_INET6 if ":" in interface else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((interface, port))
+        except OSError as e:
+            raise OSError(
+                f"can't listen on {endpoint}: {e.strerror}; choose another one with --listen"
+            ) from None
+
+
+def makeService(options: Options) -> IService:
+    """Return the server, ready to start. twistd calls it."""
+    from twisted.internet import reactor
+
+    put_on_monotonic_clock(reactor)
+    lifecycle.exit_cleanly_on_signals(reactor)
+    set_level(options.settings.loglevel)
+    return make_server(reactor, options.settings)
+
+
+def make_server(reactor: Any, chosen: ServerSettings) -> Server:
+    """Join the parts. Everything that one part needs of another is handed in here."""
+    store = SqliteStore(chosen.database.path)
+    clock = SystemClock()
+    dispatch = Dispatch(reactor, store, clock, Runner(reactor), chosen.plugins)
+    plugins = [plugin.name for plugin in chosen.plugins]
+    intake = Intake(store, clock, plugins, dispatch.nudge)
+    watchdog = Watchdog(reactor, store, clock, plugins, dispatch.nudge)
+    dashboard = Dashboard(store, clock, watchdog.lag_s, intake.forget, Pages())
+    routes = Routes(
+        reactor,
+        intake,
+        dashboard,
+        api_auth=chosen.api_auth,
+        ui_auth=chosen.ui_auth,
+        timeout_s=chosen.request_timeout_s,
+    )
+    site = LimitedSite(routes.resource(), reactor, chosen.max_body_bytes, chosen.request_timeout_s)
+    for endpoint in chosen.listen:
+        if chosen.ui_auth is None and not settings.is_loopback(endpoint):
+            log.warn(
+                "{endpoint} can be reached from other machines and the dashboard is open to all:"
+                " set ui-auth=user:password",
+                endpoint=endpoint,
+            )
+    endpoints = [(text, serverFromString(reactor, text)) for text in chosen.listen]
+    return Server(
+        store,
+        endpoints,
+        site,
+        [dispatch, intake, watchdog],
+        lambda error: lifecycle.fail_start(reactor, str(error)),
+    )

@@ -1,0 +1,1 @@
+"""HTTP: the reporting API, the dashboard and what guards them."""

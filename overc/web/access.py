@@ -1,0 +1,43 @@
+"""Who may come in: HTTP Basic credentials, and no requests that another site's page made."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from urllib.parse import urlsplit
+
+from overc.daemon.settings import Credentials
+
+
+def is_allowed(authorization: str | None, wanted: Credentials | None) -> bool:
+    """Say whether an Authorization header carries the wanted credentials; None wants nothing."""
+    if wanted is None:
+        return True
+    scheme, _, encoded = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return False
+    try:
+        given = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return _same(given, f"{wanted.user}:{wanted.password}".encode())
+
+
+def _same(one: bytes, other: bytes) -> bool:
+    # Hashes are of one length, so the time tells nothing, not even how long the secret is.
+    return hmac.compare_digest(hashlib.sha256(one).digest(), hashlib.sha256(other).digest())
+
+
+def is_cross_site(fetch_site: str | None, origin: str | None, host: str | None) -> bool:
+    """Say whether a browser sent this request for a page of another site.
+
+    A browser adds Basic credentials by itself, whichever page asks. Scripts send none of these
+    headers and are let through.
+    """
+    if fetch_site is not None:
+        return fetch_site not in ("same-origin", "none")
+    if origin is None:
+        return False
+    return urlsplit(origin).netloc.lower() != (host or "").lower()

@@ -1,0 +1,109 @@
+"""What a route returns, what it refuses with, and one decorator that turns both into HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import TimeoutError as TwistedTimeout
+from twisted.web.server import Request
+
+from overc.daemon.intake import Overloaded
+from overc.daemon.recording import WrongKey
+from overc.daemon.store.errors import StorageError
+from overc.logging import get_logger
+from overc.web.reports import Malformed
+
+RETRY_AFTER_S = 5
+
+ALWAYS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every answer, unless it says otherwise."""
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    body: bytes
+    content_type: str = "application/json"
+    code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Refusal(Exception):
+    """A request that is not served; the sentence says what to do."""
+
+    def __init__(self, code: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.headers = headers or {}
+
+
+def as_json(value: Any) -> Answer:
+    return Answer(msgspec.json.encode(value))
+
+
+def refusal_of(error: BaseException) -> Refusal:
+    """Return the refusal that stands for an error; what is not known here is a fault of ours."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, Malformed):
+        return Refusal(400, str(error))
+    if isinstance(error, WrongKey):
+        return Refusal(403, str(error))
+    if isinstance(error, StorageError | Overloaded | TwistedTimeout):
+        later = {"Retry-After": str(RETRY_AFTER_S)}
+        sentence = "the server took too long" if isinstance(error, TwistedTimeout) else str(error)
+        return Refusal(503, f"{sentence}. Nothing is lost if you send it again", later)
+    return Refusal(500, "the server failed: its log says why")
+
+
+async def respond(
+    request: Request,
+    route: Callable[[], Awaitable[Answer]],
+    reactor: Any,
+    timeout_s: float,
+    show: Callable[[Refusal], Answer],
+) -> bytes:
+    """Run a route within its time, set the status and the headers, return the body.
+
+    `show` makes the answer that a refusal gets. A client that goes away cancels the route, never a
+    transaction: that runs to its end in its thread.
+    """
+    running: Deferred[Answer] = ensureDeferred(_await(route))
+    running.addTimeout(timeout_s, reactor)
+    try:
+        answer = await running
+    except CancelledError:
+        raise
+    except Exception as error:
+        refusal = refusal_of(error)
+        if refusal.code == 500:
+            log.failure("a request failed: {path!r}", path=request.path)
+        answer = show(refusal)
+    request.setResponseCode(answer.code)
+    request.setHeader("Content-Type", answer.content_type)
+    request.setHeader("Content-Length", str(len(answer.body)))
+    for name, value in {**ALWAYS, **answer.headers}.items():
+        request.setHeader(name, value)
+    return answer.body
+
+
+async def _await(route: Callable[[], Awaitable[Answer]]) -> Answer:
+    return await route()
+
+
+def refusal_as_json(refusal: Refusal) -> Answer:
+    body = json.dumps({"error": str(refusal)}, ensure_ascii=False).encode()
+    return Answer(body, code=refusal.code, headers=refusal.headers)

@@ -1,0 +1,186 @@
+"""The dashboard: its JSON under /ui/api, and the pages that show the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from overc.clock import Clock
+from overc.daemon.store import status
+from overc.daemon.store.engine import Store
+from overc.daemon.store.status import AlertView, Selection
+from overc.web import shapes
+from overc.web.answers import Answer, Refusal, as_json
+from overc.web.folding import fold, parse_range
+from overc.web.pages import Pages
+from overc.web.shapes import Json
+
+DAY_S = 24 * 3600
+HOURS_MAX = 24 * 366 * 10
+
+
+class Query:
+    """What a request asks for beyond its path. Each method raises Refusal for a bad argument."""
+
+    def __init__(self, args: dict[bytes, list[bytes]], base_url: str) -> None:
+        """`base_url`: where the client found this server."""
+        self._args = args
+        self.base_url = base_url
+
+    def hours(self) -> float:
+        text = self._last("hours", "24")
+        try:
+            hours = float(text)
+        except ValueError:
+            hours = 0
+        if not 0 < hours <= HOURS_MAX:
+            raise Refusal(400, f"hours: expected a number from 1 to {HOURS_MAX}, got {text!r:.40}")
+        return hours
+
+    def groups(self) -> bool:
+        text = self._last("groups", "no")
+        if text not in ("yes", "no"):
+            raise Refusal(400, f"groups: expected yes or no, got {text!r:.40}")
+        return text == "yes"
+
+    def expand(self) -> list[tuple[int, int]]:
+        try:
+            return [parse_range(value.decode()) for value in self._args.get(b"expand", [])]
+        except ValueError as e:
+            raise Refusal(400, f"expand: {e}") from None
+
+    def _last(self, name: str, default: str) -> str:
+        values = self._args.get(name.encode())
+        return values[-1].decode(errors="replace") if values else default
+
+
+class Dashboard:
+    """Reads the store for people; every method returns an Answer or raises Refusal."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        lag_s: Callable[[], float],
+        forget_server: Callable[[str], None],
+        pages: Pages,
+    ) -> None:
+        """`lag_s`: by how much the watchdog is behind. `forget_server` is told deleted names."""
+        self._store = store
+        self._clock = clock
+        self._lag_s = lag_s
+        self._forget_server = forget_server
+        self._pages = pages
+
+    async def status(self, query: Query, **ids: int) -> Answer:
+        return as_json(await self._status(Selection(**ids)))
+
+    async def states(self, query: Query, service_id: int) -> Answer:
+        found = await self._states(service_id, query.hours())
+        if query.groups():
+            found = fold(found, query.expand())
+        return as_json({"states": found})
+
+    async def alerts(self, query: Query, **ids: int) -> Answer:
+        return as_json(await self._alerts(Selection(**ids), query.hours()))
+
+    async def delete(self, query: Query, **ids: int) -> Answer:
+        selected = Selection(**ids)
+        if selected.server_id is not None:
+            name = await self._store.write(
+                "delete a server", status.delete_server, selected.server_id
+            )
+            if name is not None:
+                self._forget_server(name)
+        else:
+            assert selected.service_id is not None
+            name = await self._store.write(
+                "delete a service", status.delete_service, selected.service_id
+            )
+        if name is None:
+            raise _unknown(selected)
+        return as_json({"ok": 1})
+
+    async def overview_page(self, query: Query) -> Answer:
+        found = await self._status(Selection())
+        page = self._pages.overview(found, now_at=self._clock.wall(), base_url=query.base_url)
+        return _page(page)
+
+    async def services_page(self, query: Query) -> Answer:
+        found = await self._status(Selection())
+        return _page(self._pages.services(found, now_at=self._clock.wall()))
+
+    async def server_page(self, query: Query, server_id: int) -> Answer:
+        selected = Selection(server_id=server_id)
+        found = await self._status(selected)
+        alerts = await self._alerts(selected, 24)
+        return _page(self._pages.server(found, alerts, now_at=self._clock.wall()))
+
+    async def service_page(self, query: Query, service_id: int) -> Answer:
+        selected = Selection(service_id=service_id)
+        hours, expand = query.hours(), query.expand()
+        page = self._pages.service(
+            await self._status(selected),
+            fold(await self._states(service_id, hours), expand),
+            await self._alerts(selected, hours),
+            now_at=self._clock.wall(),
+            base_url=query.base_url,
+            hours=round(hours),
+            expand=expand,
+        )
+        return _page(page)
+
+    async def alerts_page(self, query: Query) -> Answer:
+        hours = query.hours()
+        found = await self._alerts(Selection(), hours)
+        page = self._pages.alerts(found, now_at=self._clock.wall(), hours=round(hours))
+        return _page(page)
+
+    def error_page(self, refusal: Refusal, root: str) -> Answer:
+        page = self._pages.error(refusal.code, str(refusal), root=root)
+        return Answer(page.encode(), HTML, refusal.code, refusal.headers)
+
+    async def _status(self, selected: Selection) -> Json:
+        now_at = self._clock.wall()
+        found = await self._store.read("read the status", status.overview, selected, now_at - DAY_S)
+        if found is None:
+            raise _unknown(selected)
+        return shapes.status(found, now_at, self._lag_s())
+
+    async def _states(self, service_id: int, hours: float) -> list[Json]:
+        since_at = self._clock.wall() - hours * 3600
+
+        def read(tx: Any) -> list[Json] | None:
+            name = status.service_name(tx, service_id)
+            if name is None:
+                return None
+            history = status.history(tx, service_id, since_at)
+            raised: dict[int | None, list[AlertView]] = {}
+            for alert in status.alerts_of_service(tx, service_id, since_at):
+                raised.setdefault(alert.state_id, []).append(alert)
+            return shapes.states(history, raised, service_id, name)
+
+        found = await self._store.read("read a history", read)
+        if found is None:
+            raise _unknown(Selection(service_id=service_id))
+        return found
+
+    async def _alerts(self, selected: Selection, hours: float) -> Json:
+        since_at = self._clock.wall() - hours * 3600
+        found = await self._store.read("read alerts", status.alerts, selected, since_at)
+        if found is None:
+            raise _unknown(selected)
+        return shapes.alerts(found)
+
+
+HTML = "text/html; charset=utf-8"
+
+
+def _page(text: str) -> Answer:
+    return Answer(text.encode(), HTML)
+
+
+def _unknown(selected: Selection) -> Refusal:
+    if selected.service_id is not None:
+        return Refusal(404, f"there is no service {selected.service_id}: it may have been deleted")
+    return Refusal(404, f"there is no server {selected.server_id}: it may have been deleted")

@@ -1,0 +1,139 @@
+"""What one connection may cost: bytes of body, and time.
+
+Note [Refused bodies]
+~~~~~~~~~~~~~~~~~~~~~
+A body that is too large is refused as soon as that shows: by its Content-Length before a byte of it
+was read, or else when the bytes exceed the limit. The answer goes out at once; what the client
+still sends is thrown away until it ends or its time is over, because closing at once would reset
+the connection and destroy the answer before the client has read it.
+"""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+_CONNECTION_DONE = Failure(ConnectionDone())
+
+
+class LimitedRequest(Request):
+    """A request whose body is kept in memory, up to the site's `max_body_bytes`."""
+
+    _refused = False
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()
+        if length is not None and length > self._limit():
+            # Without the header no "100 Continue" follows our answer.
+            self.requestHeaders.removeHeader(b"expect")
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self._refused:
+            return
+        assert self.content is not None
+        if self.content.tell() + len(data) > self._limit():
+            self._refuse()
+            return
+        self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if self._refused:
+            self.channel.loseConnection()
+            return
+        super().requestReceived(command, path, version)
+
+    def _limit(self) -> int:
+        return self._limited_channel().site.max_body_bytes
+
+    def _limited_channel(self) -> LimitedChannel:
+        assert isinstance(self.channel, LimitedChannel)
+        return self.channel
+
+    def _refuse(self) -> None:
+        self._refused = True
+        self.content = BytesIO()
+        sentence = f"the body is larger than {self._limit()} bytes: send it in smaller parts"
+        answer = raw_answer(413, "Request Entity Too Large", sentence)
+        self._limited_channel().write_raw(answer)
+
+
+class LimitedChannel(HTTPChannel):
+    """A connection on which each request has to arrive within the site's `request_timeout_s`.
+
+    Twisted's own time-out starts anew with every byte, so a client that drips would stay for ever.
+    """
+
+    site: LimitedSite
+    _deadline: IDelayedCall | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._deadline is None and not self._handlingRequest:
+            self._deadline = self.callLater(self.site.request_timeout_s, self._out_of_time)
+        super().dataReceived(data)
+
+    def allContentReceived(self) -> None:
+        self._end_deadline()
+        super().allContentReceived()
+
+    def write_raw(self, answer: bytes) -> None:
+        """Send an answer that belongs to no request that could send it."""
+        assert self.transport is not None
+        self.transport.write(answer)
+
+    def connectionLost(self, reason: Failure = _CONNECTION_DONE) -> None:
+        self._end_deadline()
+        super().connectionLost(reason)
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
+
+    def _out_of_time(self) -> None:
+        self._deadline = None
+        sentence = f"the request did not arrive within {self.site.request_timeout_s:g} s"
+        self.write_raw(raw_answer(408, "Request Time-out", sentence))
+        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        self.loseConnection()
+
+
+class LimitedSite(Site):
+    """A Site with these limits, and without an access log."""
+
+    protocol = LimitedChannel  # type: ignore[assignment]  # Twisted's own does HTTP/2 too
+
+    def __init__(
+        self, resource: IResource, reactor: Any, max_body_bytes: int, request_timeout_s: float
+    ) -> None:
+        super().__init__(
+            resource,
+            requestFactory=LimitedRequest,
+            reactor=reactor,
+            timeout=60,
+            parsePOSTFormSubmission=False,
+        )
+        self.max_body_bytes = max_body_bytes
+        self.request_timeout_s = request_timeout_s
+        self.displayTracebacks = False
+
+    def log(self, request: Any) -> None:
+        """Log nothing: agents report every few seconds."""
+
+
+def raw_answer(code: int, phrase: str, sentence: str) -> bytes:
+    """Return a whole answer that ends its connection, for where there is no request to answer."""
+    body = json.dumps({"error": sentence}).encode()
+    head = (
+        f"HTTP/1.1 {code} {phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
