@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.threads import deferToThread
+
 from overc.clock import Clock
 from overc.daemon.store import status
 from overc.daemon.store.engine import Store
@@ -103,38 +105,40 @@ class Dashboard:
 
     async def overview_page(self, query: Query) -> Answer:
         found = await self._status(Selection())
-        page = self._pages.overview(found, now_at=self._clock.wall(), base_url=query.base_url)
-        return _page(page)
+        return await self._page(self._pages.overview, found, base_url=query.base_url)
 
     async def services_page(self, query: Query) -> Answer:
         found = await self._status(Selection())
-        return _page(self._pages.services(found, now_at=self._clock.wall()))
+        return await self._page(self._pages.services, found)
 
     async def server_page(self, query: Query, server_id: int) -> Answer:
         selected = Selection(server_id=server_id)
         found = await self._status(selected)
         alerts = await self._alerts(selected, 24)
-        return _page(self._pages.server(found, alerts, now_at=self._clock.wall()))
+        return await self._page(self._pages.server, found, alerts)
 
     async def service_page(self, query: Query, service_id: int) -> Answer:
         selected = Selection(service_id=service_id)
         hours, expand = query.hours(), query.expand()
-        page = self._pages.service(
+        return await self._page(
+            self._pages.service,
             await self._status(selected),
             fold(await self._states(service_id, hours), expand),
             await self._alerts(selected, hours),
-            now_at=self._clock.wall(),
             base_url=query.base_url,
             hours=round(hours),
             expand=expand,
         )
-        return _page(page)
 
     async def alerts_page(self, query: Query) -> Answer:
         hours = query.hours()
         found = await self._alerts(Selection(), hours)
-        page = self._pages.alerts(found, now_at=self._clock.wall(), hours=round(hours))
-        return _page(page)
+        return await self._page(self._pages.alerts, found, hours=round(hours))
+
+    async def _page(self, render: Callable[..., str], *values: Any, **named: Any) -> Answer:
+        # A page of thousands of services takes a good part of a second: not on the reactor.
+        page = await deferToThread(render, *values, now_at=self._clock.wall(), **named)
+        return Answer(page.encode(), HTML)
 
     def error_page(self, refusal: Refusal, root: str) -> Answer:
         page = self._pages.error(refusal.code, str(refusal), root=root)
@@ -174,10 +178,6 @@ class Dashboard:
 
 
 HTML = "text/html; charset=utf-8"
-
-
-def _page(text: str) -> Answer:
-    return Answer(text.encode(), HTML)
 
 
 def _unknown(selected: Selection) -> Refusal:

@@ -1,0 +1,497 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import product
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import pytest
+
+from overc.web import pages as pages_module
+from overc.web.folding import fold, parse_range
+from overc.web.pages import (
+    Pages,
+    attribute_text,
+    count_words,
+    curl_line,
+    first_line,
+    period_words,
+    span_words,
+)
+
+NOW_AT = 1_772_359_200.0  # 2026-03-01 10:00:00
+BASE_URL = "http://mon.example.com:5000/"
+PAGES = Pages()
+STATIC = Path(pages_module.__file__).parent / "static"
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+HOSTILE = {
+    "markup": "<b onclick=alert(1)>x</b><script>alert(2)</script>",
+    "comment": "<!-- </main></td></table>",
+    "quotes": '" onmouseover="alert(3)" \' onfocus=\'alert(4)',
+    "template": "{{ 7 * 7 }}{% raw %}",
+    "entity": "&lt;i&gt; &amp; &#x27;",
+    "url": "javascript:alert(5)//http://evil.example/",
+    "bidi": "abc\u202egnp.exe\u2066\u200f",
+    "unicode": "Серверная 🦉 e\u0301 日本",
+    "lines": "first\nsecond\r\n\tthird\x00\x1b[31m",
+    "huge": "ab<c " * (64 * 1024 // 5),
+}
+
+
+class Page(HTMLParser):
+    """What a reader of the page gets: its elements in order, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.texts))
+
+    @property
+    def skeleton(self) -> list[tuple[str, list[str]]]:
+        return [(tag, list(attrs)) for tag, attrs in self.elements]
+
+    def values(self, *names: str) -> list[str]:
+        return [attrs[name] for _, attrs in self.elements for name in names if name in attrs]
+
+    def element(self, tag: str) -> dict[str, str]:
+        return next(attrs for name, attrs in self.elements if name == tag)
+
+
+def state(word: str, *, age_s: int = 10, late: bool = False, info: str = "fine") -> dict[str, Any]:
+    hours, seconds = 10 * 3600 - age_s, age_s
+    rtime = f"2026-03-01 {hours // 3600:02}:{hours // 60 % 60:02}:{hours % 60:02}.250000"
+    seen_ago = f"0:00:{seconds:02}"
+    return {"rtime": rtime, "timed_out": late, "seen_ago": seen_ago, "state": word, "info": info}
+
+
+def service(id_: int, name: str, now: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
+    known = {"id": id_, "period": 60, "name": name, "title": name, "n_alerts": 0, "state": now}
+    return {**known, **more}
+
+
+def server(id_: int, name: str, *services: dict[str, Any], n_alerts: int = 0) -> dict[str, Any]:
+    known = {"id": id_, "name": name, "title": name, "ip": "192.0.2.7", "n_alerts": n_alerts}
+    return {**known, "services": list(services)}
+
+
+def status(*servers: dict[str, Any], lag_s: int = 0) -> dict[str, Any]:
+    stats = {"n_alerts": 3, "last_state_id": 9, "supervisor_lag": lag_s}
+    return {"stats": stats, "servers": list(servers)}
+
+
+def alert(id_: int, text: str = "web1", **more: Any) -> dict[str, Any]:
+    source = {"server": text, "server_id": 1, "service": text, "service_id": 11}
+    what = {"channel": "service:state", "event": "WARN", "message": text, "state_info": text}
+    return {"id": id_, "ctime": "2026-03-01 09:00:00", **source, **what, **more}
+
+
+def history(text: str) -> list[dict[str, Any]]:
+    raised = {"id": 1, "channel": text, "event": "WARN", "message": text, "severity": "WARN"}
+    same = {"rtime": "2026-03-01 09:00:00", "state": "WARN", "info": text}
+    source = {"service": text, "service_id": 11}
+    return fold(
+        [{"id": id_, **same, **source, "alerts": [raised][id_ > 41 :]} for id_ in range(50, 40, -1)]
+    )
+
+
+def every_page(text: str) -> dict[str, str]:
+    """Render each page with `text` wherever a stranger can put one."""
+    broken = service(11, text, state("FAIL", info=text))
+    whole = status(
+        server(1, text, broken, service(12, text, None, period=None), n_alerts=2),
+        server(2, text),
+    )
+    alone = status(server(1, text, broken))
+    alerts = {
+        "alerts": [
+            alert(3, text),
+            alert(2, text, service=None, service_id=None, channel="api", event=text),
+            alert(1, text, server=None, server_id=None, service=None, service_id=None,
+                  state_info=None),
+        ]
+    }  # fmt: skip
+    return {
+        "overview": PAGES.overview(whole, now_at=NOW_AT, base_url=text),
+        "services": PAGES.services(whole, now_at=NOW_AT),
+        "server": PAGES.server(whole, alerts, now_at=NOW_AT),
+        "service": PAGES.service(
+            alone, history(text), alerts, now_at=NOW_AT, base_url=text, expand=[(1, 2)]
+        ),
+        "alerts": PAGES.alerts(alerts, now_at=NOW_AT),
+        "error": PAGES.error(404, text, root="../"),
+        "empty overview": PAGES.overview(status(), now_at=NOW_AT, base_url=text),
+    }
+
+
+def bare_pages() -> dict[str, str]:
+    """Render each page with nothing on it that may be missing."""
+    silent = status(server(1, "web1", service(11, "cpu", None, period=None)))
+    none: dict[str, Any] = {"alerts": []}
+    return {
+        "overview": PAGES.overview(status(), now_at=NOW_AT, base_url=BASE_URL),
+        "services": PAGES.services(status(), now_at=NOW_AT),
+        "server": PAGES.server(status(server(1, "web1")), none, now_at=NOW_AT),
+        "service": PAGES.service(silent, [], none, now_at=NOW_AT, base_url=BASE_URL),
+        "alerts": PAGES.alerts(none, now_at=NOW_AT),
+    }
+
+
+ADDRESSES = {
+    "overview": "",
+    "empty overview": "",
+    "services": "services",
+    "server": "server/1",
+    "service": "service/11?hours=24",
+    "alerts": "alerts",
+    "error": "server/99",
+}
+KNOWN = re.compile(
+    r"(|services|alerts|server/\d+|service/\d+|static/(overc\.css|overc\.js|icon\.svg)"
+    r"|api/item/(server|service)/\d+)"
+)
+
+
+PLAIN = every_page("plain")
+HOSTILE_PAGES = [
+    pytest.param(page, html, name, id=f"{page}-{name}")
+    for name, text in HOSTILE.items()
+    for page, html in every_page(text).items()
+]
+BARE_PAGES = [
+    pytest.param(page, html, "", id=f"{page}-bare") for page, html in bare_pages().items()
+]
+
+
+@pytest.mark.parametrize("page, html, name", HOSTILE_PAGES + BARE_PAGES)
+def test_every_page_runs_no_code_and_links_inside_only(page: str, html: str, name: str) -> None:
+    parsed = Page(html)
+    for tag, attrs in parsed.elements:
+        assert tag not in {"style", "iframe", "object", "base", "c"}
+        assert tag != "script" or attrs == {"type": "module", "src": attrs["src"]}
+        assert not [name for name in attrs if name.startswith("on") or name == "style"]
+    folder = "http://proxy.example/deep/mon/ui/"
+    for link in parsed.values("href", "src", "data-delete", "data-then", "action"):
+        target = urlsplit(urljoin(folder + ADDRESSES[page], link))
+        assert target.geturl().startswith(folder)
+        assert KNOWN.fullmatch(target.path.removeprefix("/deep/mon/ui/")), link
+        assert not urlsplit(link).scheme
+        assert not link.startswith("/")
+
+
+@pytest.mark.parametrize("page, html, name", HOSTILE_PAGES)
+def test_hostile_text_changes_no_element(page: str, html: str, name: str) -> None:
+    # A text of several lines, or a long one, has its own element to unfold it.
+    if page != "service" or name not in {"lines", "huge"}:
+        assert Page(html).skeleton == Page(PLAIN[page]).skeleton
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_service_shows_its_whole_info_as_text(name: str) -> None:
+    texts = Page(every_page(HOSTILE[name])["service"]).texts
+    assert HOSTILE[name] in texts
+
+
+def test_names_and_infos_are_isolated_from_the_text_around() -> None:
+    for page, html in every_page("\u202egnp").items():
+        for found in re.finditer("\u202e", html):
+            tag, attrs = re.findall(r"<(\w+)([^>]*)>", html[: found.start()])[-1]
+            assert tag in {"bdi", "code"} or "dir=" in attrs, (page, html[: found.end()][-80:])
+
+
+def test_lists_leave_long_infos_out() -> None:
+    one = status(server(1, "a", service(1, "b", state("FAIL", info=HOSTILE["huge"]))))
+    assert len(PAGES.services(one, now_at=NOW_AT)) < 10_000
+
+
+TROUBLES = status(
+    server(1, "alpha", service(11, "a-ok", state("OK")), service(12, "b-warn", state("WARN"))),
+    server(
+        2,
+        "beta",
+        service(21, "a-none", None),
+        service(22, "b-late", state("OK", late=True, age_s=240)),
+        service(23, "c-unk", state("UNK")),
+        service(24, "d-late-fail", state("FAIL", late=True, age_s=240)),
+    ),
+    server(3, "gamma", service(31, "a-fail", state("FAIL")), service(32, "b-ok", state("OK"))),
+)
+TROUBLED_ORDER = ["22", "24", "31", "12", "23", "11", "32", "21"]
+
+
+def linked_services(html: str) -> list[str]:
+    hrefs = Page(html).values("href")
+    return [href.rpartition("/")[2] for href in hrefs if "service/" in href]
+
+
+def test_services_order() -> None:
+    assert linked_services(PAGES.services(TROUBLES, now_at=NOW_AT)) == TROUBLED_ORDER
+
+
+def test_overview_order_is_problems_then_servers() -> None:
+    html = PAGES.overview(TROUBLES, now_at=NOW_AT, base_url=BASE_URL)
+    in_server_order = ["11", "12", "21", "22", "23", "24", "31", "32"]
+    assert linked_services(html) == TROUBLED_ORDER[:5] + in_server_order
+
+
+def test_each_service_is_counted_once() -> None:
+    overview = PAGES.overview(TROUBLES, now_at=NOW_AT, base_url=BASE_URL)
+    for html in (overview, PAGES.services(TROUBLES, now_at=NOW_AT)):
+        assert "1 FAIL 2 late 1 WARN 1 UNK 2 OK 1 no state" in Page(html).text
+
+
+def test_no_state_is_not_counted_when_there_is_none() -> None:
+    html = PAGES.services(status(server(1, "a", service(1, "b", state("OK")))), now_at=NOW_AT)
+    assert "no state" not in Page(html).text
+
+
+@pytest.mark.parametrize(
+    "one, sentence",
+    [
+        (service(1, "s", state("FAIL")), "seen 10 s ago"),
+        (service(1, "s", state("FAIL"), since=NOW_AT - 7300), "for 2 h seen 10 s ago"),
+        (service(1, "s", state("OK", late=True, age_s=240)), "late by 3 min was OK 4 min ago"),
+        (
+            service(1, "s", state("OK", late=True, age_s=240), deadline_at=NOW_AT - 30),
+            "late by 30 s was OK",
+        ),
+        (service(1, "s", state("OK", late=True, age_s=240), period=None), "was OK 4 min ago"),
+        (service(1, "s", state("HEY")), "UNK"),
+        (service(1, " ", state("FAIL")), "a / (blank)"),
+        (service(1, "s", state("FAIL", info="\n\none\ntwo")), "one …"),
+    ],
+)
+def test_a_problem_in_words(one: dict[str, Any], sentence: str) -> None:
+    html = PAGES.overview(status(server(1, "a", one)), now_at=NOW_AT, base_url=BASE_URL)
+    assert sentence in Page(html).text
+    assert "1 problem · OverC" in Page(html).text
+
+
+def test_all_well() -> None:
+    one = service(1, "s", state("OK"))
+    html = PAGES.overview(status(server(1, "a", one)), now_at=NOW_AT, base_url=BASE_URL)
+    assert "Nothing needs attention." in Page(html).text
+
+
+@pytest.mark.parametrize("lag_s, shown", [(0, False), (5, False), (6, True), (3600, True)])
+def test_a_watchdog_that_is_behind_shows_a_banner(lag_s: int, shown: bool) -> None:
+    one = status(server(1, "a", service(1, "s", state("OK"))), lag_s=lag_s)
+    pages = [
+        PAGES.overview(one, now_at=NOW_AT, base_url=BASE_URL),
+        PAGES.services(one, now_at=NOW_AT),
+        PAGES.server(one, {"alerts": []}, now_at=NOW_AT),
+        PAGES.service(one, [], {"alerts": []}, now_at=NOW_AT, base_url=BASE_URL),
+    ]
+    assert [f"The watchdog is {span_words(lag_s)} behind" in html for html in pages] == [shown] * 4
+
+
+def test_the_empty_overview_says_how_to_begin() -> None:
+    text = Page(bare_pages()["overview"]).text
+    assert f"curl {BASE_URL}api/set/service/status -d '{{" in text
+    assert f"overcli -s {BASE_URL} -i web1:KEY ping" in text
+    assert f"overcli -s {BASE_URL} -i web1:KEY service-status 60 disk OK" in text
+
+
+def test_the_overview_works_from_the_root_of_the_site() -> None:
+    html = PAGES.overview(TROUBLES, now_at=NOW_AT, base_url=BASE_URL, root="./ui/")
+    links = Page(html).values("href", "src")
+    assert all(link.startswith(("./ui/", "#")) for link in links)
+
+
+def service_page(hours: int = 24, expand: list[tuple[int, int]] | None = None) -> Page:
+    one = status(server(1, "web1", service(11, "cpu", state("WARN"), n_alerts=4)))
+    return Page(
+        PAGES.service(
+            one,
+            history("load 9"),
+            {"alerts": [alert(1)]},
+            now_at=NOW_AT,
+            base_url=BASE_URL,
+            hours=hours,
+            expand=expand or [],
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "hours, expand, ranges, can_fold",
+    [
+        (24, [], ["43-49"], False),
+        (168, [(1, 2)], ["1-2", "43-49"], True),
+        (24, [(1, 2), (5, 9)], ["1-2", "5-9", "43-49"], True),
+    ],
+)
+def test_a_group_links_to_itself_unfolded(
+    hours: int, expand: list[tuple[int, int]], ranges: list[str], can_fold: bool
+) -> None:
+    page = service_page(hours, expand)
+    assert "7 × WARN, expand" in page.text
+    link = next(href for href in page.values("href") if "expand=" in href)
+    query = parse_qs(urlsplit(link).query)
+    assert query == {"hours": [str(hours)], "expand": ranges}
+    assert urlsplit(link).fragment == "state-49"
+    assert [parse_range(text) for text in ranges]
+    assert ("fold all again" in page.text) is can_fold
+
+
+@pytest.mark.parametrize("hours, current", [(24, "?hours=24"), (720, "?hours=720"), (5, None)])
+def test_the_hours_choice_shows_the_current_one(hours: int, current: str | None) -> None:
+    alerts_page = Page(PAGES.alerts({"alerts": [alert(1)]}, now_at=NOW_AT, hours=hours))
+    for page in (alerts_page, service_page(hours)):
+        choices = [
+            attrs for _, attrs in page.elements if attrs.get("href", "").startswith("?hours")
+        ]
+        marked = [attrs["href"] for attrs in choices if "aria-current" in attrs]
+        assert marked == ([current] if current else [])
+        assert {"?hours=24", "?hours=168", "?hours=720"} <= {attrs["href"] for attrs in choices}
+
+
+def test_deleting_says_what_goes() -> None:
+    page = service_page()
+    assert "(10 states in the last 24 hours)" in page.text
+    assert "(4 alerts in the last 24 hours)" in page.text
+    assert page.values("data-delete", "data-then") == [
+        "../api/item/service/11", "../server/1"
+    ]  # fmt: skip
+    services = [service(id_, "s", None, n_alerts=2) for id_ in range(1200)]
+    html = PAGES.server(
+        status(server(7, "web1", *services, n_alerts=1)), {"alerts": []}, now_at=NOW_AT
+    )
+    assert "its 1,200 services" in Page(html).text
+    assert "(2,401 alerts in the last 24 hours)" in Page(html).text
+    assert Page(html).values("data-delete", "data-then") == ["../api/item/server/7", "../"]
+
+
+REFRESH_S = {"overview": "5", "services": "5", "server": "5", "service": "15"}
+
+
+@pytest.mark.parametrize("page", PLAIN)
+def test_which_pages_keep_themselves_fresh(page: str) -> None:
+    expected = REFRESH_S.get(page.removeprefix("empty "))
+    assert Page(PLAIN[page]).element("body").get("data-refresh-s") == expected
+
+
+def test_times_are_utc_with_their_zone() -> None:
+    html = PAGES.alerts({"alerts": [alert(1, ctime="2026-02-03 04:05:06.789")]}, now_at=NOW_AT)
+    assert '<time datetime="2026-02-03T04:05:06Z">2026-02-03 04:05:06</time>' in html
+    assert "Time (UTC)" in Page(html).text
+    assert "As of 2026-03-01 10:00:00 (UTC)" in Page(html).text
+
+
+WORDS = [
+    (span_words, -5, "0 s"), (span_words, 0.9, "0 s"), (span_words, 119, "119 s"),
+    (span_words, 120, "2 min"), (span_words, 7199, "119 min"), (span_words, 7200, "2 h"),
+    (span_words, 172_799, "47 h"), (span_words, 172_800, "2 d"), (span_words, 9_000_000, "104 d"),
+    (period_words, 1, "1 s"), (period_words, 60, "1 min"), (period_words, 90, "90 s"),
+    (period_words, 3600, "1 h"), (period_words, 5400, "90 min"), (period_words, 86400, "1 d"),
+    (first_line, "", ""), (first_line, " \n ", ""), (first_line, "one\n", "one"),
+    (first_line, "\n one\ntwo", "one …"),
+    (first_line, "x" * 200, "x" * 200), (first_line, "x" * 201, "x" * 200 + " …"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words, value, expected", WORDS)
+def test_words(words: Callable[[Any], str], value: Any, expected: str) -> None:
+    assert words(value) == expected
+
+
+@pytest.mark.parametrize("count, words", [(0, "0 states"), (1, "1 state"), (1440, "1,440 states")])
+def test_count_words(count: int, words: str) -> None:
+    assert count_words(count, "state") == words
+
+
+def test_attribute_text_can_not_turn_what_follows() -> None:
+    assert attribute_text("a\u202eb\u2067c\u200fd\ne") == "abcd …"
+
+
+@pytest.mark.parametrize("name", [*HOSTILE.values(), "it's; rm -rf $HOME `id` !1"])
+def test_curl_line_survives_the_shell(name: str) -> None:
+    line = curl_line("http://mon/it's/", name, name, 90, "OK")
+    assert line.isprintable()
+    words = shlex.split(line)
+    assert words[:3] == ["curl", "http://mon/it's/api/set/service/status", "-d"]
+    assert json.loads(words[3]) == {
+        "server": {"name": name, "key": "KEY"},
+        "period": 90,
+        "services": [{"name": name, "state": "OK", "info": "reported by curl"}],
+    }
+
+
+def test_curl_line_stays_readable() -> None:
+    assert '"Серверная 🦉"' in curl_line(BASE_URL, "Серверная 🦉", "x", 60, "OK")
+
+
+def colours(css: str) -> dict[str, str]:
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", css))
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize(
+    "scheme, ink, paper",
+    list(
+        product(
+            ["light", "dark"],
+            ["text", "quiet", "accent", "fail", "late", "warn", "unk", "ok", "none"],
+            ["ground", "panel", "hover"],
+        )
+    ),
+)
+def test_colours_have_contrast(scheme: str, ink: str, paper: str) -> None:
+    light, dark = (STATIC / "overc.css").read_text().split("prefers-color-scheme: dark")
+    known = colours(light if scheme == "light" else dark)
+    bright, dim = sorted([luminance(known[ink]), luminance(known[paper])], reverse=True)
+    assert (bright + 0.05) / (dim + 0.05) >= 4.5
+
+
+def test_every_mark_that_is_used_is_drawn() -> None:
+    alerts = {
+        "alerts": [
+            alert(1, event=event)
+            for event in ("OK", "WARN", "FAIL", "UNK", "offline", "online", "x")
+        ]
+    }
+    html = PAGES.services(TROUBLES, now_at=NOW_AT) + PAGES.alerts(alerts, now_at=NOW_AT)
+    used = set(re.findall(r'href="#(mark-\w+)"', html))
+    drawn = set(re.findall(r'<symbol id="(mark-\w+)"', html))
+    assert used == drawn
+
+
+@pytest.mark.parametrize("file", sorted(STATIC.iterdir()), ids=lambda file: file.name)
+def test_static_files_load_nothing_from_other_hosts(file: Path) -> None:
+    text = file.read_text().replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"https?:|//\w+\.|@import|url\(", text)
