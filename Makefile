@@ -1,0 +1,46 @@
+# Everything starts on a bare machine: each target makes the environment that it needs.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PLUGINS := load memory disk process http
+
+.PHONY: help run test lint format clean
+
+help:
+	@echo 'make run     a server and an agent that watches this machine; PORT=5001 for another port'
+	@echo 'make test    all tests; TESTS="tests/daemon -k judge" for some'
+	@echo 'make lint    ruff and mypy'
+	@echo 'make format  let ruff write the code anew'
+	@echo 'make clean   remove the environment and what was built; your data in var/ stays'
+
+run: $(VENV)/.server
+	@exec $(BIN)/python dev/run.py
+
+test: $(VENV)/.dev
+	@sh dev/debian-packages.sh
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check . $(PLUGINS:%=etc/overc/plugin.d/%)
+	$(BIN)/ruff format --check . $(PLUGINS:%=etc/overc/plugin.d/%)
+	$(BIN)/mypy
+	@# One at a time: each of them is a __main__.
+	@for plugin in $(PLUGINS); do \
+	    MYPYPATH=etc/overc/plugin.d $(BIN)/mypy --no-error-summary \
+	        "etc/overc/plugin.d/$$plugin" || exit 1; \
+	done
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix . $(PLUGINS:%=etc/overc/plugin.d/%)
+	$(BIN)/ruff format . $(PLUGINS:%=etc/overc/plugin.d/%)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(VENV)/.server: setup.cfg pyproject.toml
+	@sh dev/environment.sh $(VENV) server
+	@touch $@
+
+$(VENV)/.dev: setup.cfg pyproject.toml
+	@sh dev/environment.sh $(VENV) dev
+	@touch $@ $(VENV)/.server
