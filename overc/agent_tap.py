@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import sys
 from typing import Any
 
@@ -15,6 +14,7 @@ from twisted.application.service import IService
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python import usage
 
+from overc import lifecycle
 from overc.agent.push import HttpPusher
 from overc.agent.service import MonitorService
 from overc.agent.settings import AgentSettings, load
@@ -56,7 +56,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     put_on_monotonic_clock(reactor)
-    _exit_with_status_0(reactor)
+    lifecycle.exit_cleanly_on_signals(reactor)
     set_level(options.settings.loglevel)
     return make_agent(reactor, options.settings)
 
@@ -89,20 +89,3 @@ def run_in_foreground(settings: AgentSettings, verbose: bool = False) -> int:
     global_reactor.addSystemEventTrigger("before", "shutdown", agent.stopService)
     global_reactor.run()
     return 0
-
-
-def _exit_with_status_0(reactor: Any) -> None:
-    """Let SIGTERM and SIGINT end twistd with status 0.
-
-    By itself twistd stops cleanly, but then ends itself by the same signal once more, which
-    supervisors and scripts take for a failure.
-    """
-
-    def stop(number: int, frame: object) -> None:
-        reactor.callFromThread(reactor.stop)
-
-    def install() -> None:
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
-
-    reactor.callWhenRunning(install)

@@ -1,0 +1,1 @@
+"""The agent: runs plugins on time and pushes what they say to the server."""

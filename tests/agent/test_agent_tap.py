@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+from twisted.python import usage
+
+from overc.agent_tap import DEFAULT_CONFIG, Options
+
+INI = "[overc]\nserver=http://h/\nmy-name={}\nmy-key=k\n[service:a]\nperiod=5\ncommand=true\n"
+
+
+def test_which_file_is_read(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("line", "environ"):
+        (tmp_path / name).write_text(INI.format(name))
+    monkeypatch.setenv("OVERC_CONFIG", str(tmp_path / "environ"))
+    options = Options()
+    options.parseOptions([])
+    assert options.settings.identity.name == "environ"
+    options.parseOptions(["--config", str(tmp_path / "line")])
+    assert options.settings.identity.name == "line"
+
+
+def test_all_mistakes_are_a_usage_error(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OVERC_CONFIG", raising=False)
+    path = tmp_path / "agent.ini"
+    path.write_text("[overc]\nserver=http://h/\nmy-name=a\n[service:a]\ncommand=true\n")
+    with pytest.raises(usage.UsageError) as caught:
+        Options().parseOptions(["--config", str(path)])
+    assert str(caught.value).splitlines() == [
+        f"{path}:1: [overc] my-key: is missing",
+        f"{path}:4: [service:a] period: is missing",
+    ]
+
+
+def test_the_default_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.delenv("OVERC_CONFIG", raising=False)
+    monkeypatch.setattr("overc.agent_tap.load", lambda path, environ, overrides: asked.append(path))
+    Options().parseOptions([])
+    assert asked == [DEFAULT_CONFIG] == ["/etc/overc/agent.ini"]
