@@ -159,9 +159,10 @@ def _monitor(args: argparse.Namespace) -> int:
         from overc.agent.settings import load
         from overc.agent_tap import run_in_foreground
     except ModuleNotFoundError as e:
-        if (e.name or "").partition(".")[0] == "overc":
+        missing = (e.name or "").partition(".")[0]
+        if missing == "overc":
             raise
-        _complain(f"overcli: monitor needs the module {e.name}: pip install 'overc[agent]'")
+        _complain(f"overcli: monitor needs the module {missing}: pip install 'overc[agent]'")
         return FAILED
     identity = args.server_id
     overrides = {

@@ -245,16 +245,21 @@ class Config:
     def _sound_lines(self, lines: list[str]) -> Iterator[str]:
         """Note where each section and option stands; blank out what configparser would refuse.
 
-        configparser stops at the first such line and forgets the numbers of all others.
+        configparser stops at the first such line and forgets the numbers of all others. As there, a
+        line goes on with the option above if it is indented deeper than that one.
         """
         section: str | None = None
-        option_open = False
+        option_indent: int | None = None
         for number, line in enumerate(lines, 1):
-            kept = line
-            if not line.strip() or line.lstrip()[0] in "#;" or (line[0].isspace() and option_open):
+            text = line.strip()
+            indent = len(line) - len(line.lstrip())
+            kept = line.lstrip()
+            if not text or text[0] in "#;":
                 pass
-            elif header := self._parser.SECTCRE.match(line.strip()):
-                section, option_open = header.group("header"), False
+            elif option_indent is not None and indent > option_indent:
+                kept = line
+            elif header := self._parser.SECTCRE.match(text):
+                section, option_indent = header.group("header"), None
                 if (section, "") in self._lines:
                     first = self._lines[section, ""]
                     self._mistake_at(number, f"the section stands in line {first} too", section)
@@ -263,15 +268,14 @@ class Config:
                 self._mistake_at(number, "expected a [section] before the first option")
                 kept = ""
             elif "=" not in line or not (option := line.partition("=")[0].strip().lower()):
-                self._mistake_at(number, f"expected option=value, got {line.strip()!r}", section)
-                kept, option_open = "", False
+                self._mistake_at(number, f"expected option=value, got {text!r}", section)
+                kept, option_indent = "", None
             else:
-                option_open = True
+                option_indent = indent
                 if (section, option) in self._lines:
                     first = self._lines[section, option]
                     self._mistake_at(number, f"stands in line {first} too", section, option)
                 self._lines[section, option] = number
-                kept = line.lstrip()
             yield kept
 
     def _mistake_at(self, line: int, reason: str, section: str = "", option: str = "") -> None:
