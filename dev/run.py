@@ -74,7 +74,8 @@ def run() -> int:
     if not stopping:
         raise StartError("a part of it ended by itself: var/server.log and var/agent.log say why")
     print("\nOverC  stopped; make run goes on with the same data")
-    return 0 if not any(statuses) else 1
+    # One that was still starting has not taken the signal into its own hands yet.
+    return 0 if set(statuses) <= {0, -signal.SIGTERM} else 1
 
 
 def port_number() -> int:

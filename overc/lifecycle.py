@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import sys
 from typing import Any
+
+from twisted.internet.error import ReactorNotRunning
 
 
 def exit_cleanly_on_signals(reactor: Any) -> None:
@@ -35,7 +38,8 @@ def fail_start(reactor: Any, sentence: str) -> None:
 
 
 def _stop_once(reactor: Any) -> None:
-    if reactor.running:
+    # Asked for a second time, while the first stop waits for something.
+    with contextlib.suppress(ReactorNotRunning):
         reactor.stop()
 
 

@@ -150,9 +150,10 @@ class _Worker:
                 sent = await self._send_some()
             except Exception:
                 log.failure("alert plugin {name}: the outbox failed", name=self._plugin.name)
-                await self._sleep()
-                continue
-            if not sent and not self._nudged and not self._stopping:
+                idle = True
+            else:
+                idle = not sent and not self._nudged
+            if idle and not self._stopping:
                 await self._sleep()
 
     async def _send_some(self) -> int:

@@ -86,7 +86,8 @@ class Intake(Service):
         waiting = _Waiting(Submission(report, derivation), Deferred())
         self._queue.append(waiting)
         if self._flushing is None:
-            self._flushing = ensureDeferred(self._flush())
+            self._flushing = Deferred()
+            ensureDeferred(self._flush())
         await waiting.answer
 
     def forget(self, server_name: str) -> None:
@@ -117,7 +118,9 @@ class Intake(Service):
                 batch, self._queue = self._queue[:BATCH_MAX], self._queue[BATCH_MAX:]
                 await self._record(batch)
         finally:
-            self._flushing = None
+            flushed, self._flushing = self._flushing, None
+            assert flushed is not None
+            flushed.callback(None)
 
     async def _record(self, batch: list[_Waiting]) -> None:
         now = Times(self._clock.wall(), self._clock.steady())

@@ -14,6 +14,10 @@ from overc.model import DEFAULT_PORT
 
 DEFAULT_LISTEN = f"tcp:{DEFAULT_PORT}:interface=127.0.0.1"
 ALERT_TIMEOUT_S = 30.0
+PORT_MAX = 65535
+
+# Twisted takes any number here and fails only when it is to listen.
+_PORT = re.compile(r"(?:tcp|ssl):(?:port=)?(-?[0-9]{1,18})(?::|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,9 @@ def load(
                 raise ValueError(
                     f"{endpoint!r} is not an endpoint such as {DEFAULT_LISTEN}: {e}"
                 ) from None
+            port = _PORT.match(endpoint)
+            if port and not 0 <= int(port[1]) <= PORT_MAX:
+                raise ValueError(f"{endpoint!r}: expected a port from 0 to {PORT_MAX}")
         return tuple(text.split())
 
     settings = ServerSettings(
@@ -113,11 +120,14 @@ def _alert_plugin(name: str, section: Section, folder: str) -> AlertPlugin:
 def parse_database(text: str, folder: str) -> SqliteDatabase:
     """Read `sqlite:///PATH`; a relative path starts at `folder`. Raises ValueError."""
     url = urlsplit(text)
-    if url.scheme != "sqlite" or url.netloc or len(url.path) < 2 or url.query or url.fragment:
+    path = unquote(url.path[1:])
+    if url.scheme != "sqlite" or url.netloc or not path or url.query or url.fragment:
         raise ValueError(
             "expected sqlite:///PATH, relative to this file's folder, or sqlite:////ABSOLUTE/PATH"
         )
-    return SqliteDatabase(os.path.normpath(os.path.join(folder, unquote(url.path[1:]))))
+    if "\0" in path:
+        raise ValueError("a path can't hold a NUL character")
+    return SqliteDatabase(os.path.normpath(os.path.join(folder, path)))
 
 
 def default_database(environ: Mapping[str, str]) -> SqliteDatabase:
@@ -176,4 +186,5 @@ def is_loopback(endpoint: str) -> bool:
     """Say whether an endpoint string can be reached from this machine only, as far as it shows."""
     if endpoint.startswith("unix:"):
         return True
-    return interface(endpoint).startswith(("127.", "localhost", "::1"))
+    host = interface(endpoint)
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -4,8 +4,8 @@ Note [Grace]
 ~~~~~~~~~~~~
 A service is late when it had its whole period to report and did not. While the server did not run,
 was stopped, or could not store anything, nobody could report, so the silence proves nothing. Hence
-at the start, and whenever more than GAP_S passed since the last tick that completed, every awaited
-service gets its whole period again before it is judged.
+at the start, and whenever more than GAP_S passed since the last look that was completed had begun,
+every awaited service gets its whole period again before it is judged.
 """
 
 from __future__ import annotations
@@ -56,19 +56,22 @@ class Watchdog(Service):
         self._alerts_raised = alerts_raised
         self._loop = LoopingCall(self._guarded_tick)
         self._loop.clock = reactor
+        self._started_at: float | None = None
         self._last_tick_at: float | None = None
         self._failing = False
         self._under_way: Deferred[None] | None = None
 
     def lag_s(self) -> float:
         """Return by how many seconds the watchdog is behind; 0 when it is healthy."""
-        if self._last_tick_at is None:
+        done_at = self._started_at if self._last_tick_at is None else self._last_tick_at
+        if done_at is None:
             return 0.0
-        behind_s = self._clock.steady() - self._last_tick_at - TICK_S
+        behind_s = self._clock.steady() - done_at - TICK_S
         return round(behind_s, 1) if behind_s > 1 else 0.0
 
     def startService(self) -> None:
         super().startService()
+        self._started_at = self._clock.steady()
         self._loop.start(TICK_S)
 
     async def stopService(self) -> None:
@@ -87,19 +90,25 @@ class Watchdog(Service):
 
     async def tick(self) -> None:
         """Grant grace if it is due, then judge all that is late now."""
-        now_at = self._clock.steady()
-        if self._last_tick_at is None or now_at - self._last_tick_at > GAP_S:
-            if self._last_tick_at is not None:
-                gap_s = now_at - self._last_tick_at
-                log.warn("the watchdog paused for {gap:.1f} s: all periods start anew", gap=gap_s)
-            await self._store.write("grant every service its period", records.grant_periods, now_at)
-        while ids := await self._store.read(
-            "look for late services", records.overdue, now_at, CHUNK
-        ):
-            await self._judge(ids)
-            if len(ids) < CHUNK:
-                break
-        self._last_tick_at = self._clock.steady()
+        more = True
+        while more:
+            now_at = self._clock.steady()
+            await self._grant_grace(now_at)
+            # Taken here, so that a store that stalls in what follows makes a gap too.
+            begun_at = self._clock.steady()
+            ids = await self._store.read("look for late services", records.overdue, now_at, CHUNK)
+            if ids:
+                await self._judge(ids)
+            self._last_tick_at = begun_at
+            more = len(ids) == CHUNK
+
+    async def _grant_grace(self, now_at: float) -> None:
+        if self._last_tick_at is not None:
+            gap_s = now_at - self._last_tick_at
+            if gap_s <= GAP_S:
+                return
+            log.warn("the watchdog paused for {gap:.1f} s: all periods start anew", gap=gap_s)
+        await self._store.write("grant every service its period", records.grant_periods, now_at)
 
     async def _judge(self, ids: list[int]) -> None:
         now = Times(self._clock.wall(), self._clock.steady())

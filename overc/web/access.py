@@ -40,4 +40,8 @@ def is_cross_site(fetch_site: str | None, origin: str | None, host: str | None) 
         return fetch_site not in ("same-origin", "none")
     if origin is None:
         return False
-    return urlsplit(origin).netloc.lower() != (host or "").lower()
+    try:
+        return urlsplit(origin).netloc.lower() != (host or "").lower()
+    except ValueError:
+        # No browser sends what is no URL.
+        return True

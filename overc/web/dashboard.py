@@ -126,14 +126,14 @@ class Dashboard:
             fold(await self._states(service_id, hours), expand),
             await self._alerts(selected, hours),
             base_url=query.base_url,
-            hours=round(hours),
+            hours=max(1, round(hours)),
             expand=expand,
         )
 
     async def alerts_page(self, query: Query) -> Answer:
         hours = query.hours()
         found = await self._alerts(Selection(), hours)
-        return await self._page(self._pages.alerts, found, hours=round(hours))
+        return await self._page(self._pages.alerts, found, hours=max(1, round(hours)))
 
     async def _page(self, render: Callable[..., str], *values: Any, **named: Any) -> Answer:
         # A page of thousands of services takes a good part of a second: not on the reactor.

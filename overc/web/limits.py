@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from io import BytesIO
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall
@@ -34,22 +35,30 @@ class LimitedRequest(Request):
         if length is not None and length > self._limit():
             # Without the header no "100 Continue" follows our answer.
             self.requestHeaders.removeHeader(b"expect")
-            self._refuse()
+            self._refuse_body()
 
     def handleContentChunk(self, data: bytes) -> None:
         if self._refused:
             return
         assert self.content is not None
         if self.content.tell() + len(data) > self._limit():
-            self._refuse()
+            self._refuse_body()
             return
         self.content.write(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if not self._refused and not _is_utf8(path):
+            # Klein would answer with HTML, and put a traceback into the log.
+            sentence = "the path is not UTF-8 text: encode it anew"
+            self._refuse(raw_answer(400, "Bad Request", sentence))
         if self._refused:
             self.channel.loseConnection()
             return
         super().requestReceived(command, path, version)
+
+    def getRequestHostname(self) -> bytes:
+        # No route depends on it, and Klein fails on a Host header that is no host's name.
+        return b"localhost"
 
     def _limit(self) -> int:
         return self._limited_channel().site.max_body_bytes
@@ -58,11 +67,13 @@ class LimitedRequest(Request):
         assert isinstance(self.channel, LimitedChannel)
         return self.channel
 
-    def _refuse(self) -> None:
-        self._refused = True
+    def _refuse_body(self) -> None:
         self.content = BytesIO()
         sentence = f"the body is larger than {self._limit()} bytes: send it in smaller parts"
-        answer = raw_answer(413, "Request Entity Too Large", sentence)
+        self._refuse(raw_answer(413, "Request Entity Too Large", sentence))
+
+    def _refuse(self, answer: bytes) -> None:
+        self._refused = True
         self._limited_channel().write_raw(answer)
 
 
@@ -74,6 +85,7 @@ class LimitedChannel(HTTPChannel):
 
     site: LimitedSite
     _deadline: IDelayedCall | None = None
+    _answered = False
 
     def dataReceived(self, data: bytes) -> None:
         if self._deadline is None and not self._handlingRequest:
@@ -85,8 +97,9 @@ class LimitedChannel(HTTPChannel):
         super().allContentReceived()
 
     def write_raw(self, answer: bytes) -> None:
-        """Send an answer that belongs to no request that could send it."""
+        """Send the connection's last answer, where no request is whole enough to send it."""
         assert self.transport is not None
+        self._answered = True
         self.transport.write(answer)
 
     def connectionLost(self, reason: Failure = _CONNECTION_DONE) -> None:
@@ -100,8 +113,9 @@ class LimitedChannel(HTTPChannel):
 
     def _out_of_time(self) -> None:
         self._deadline = None
-        sentence = f"the request did not arrive within {self.site.request_timeout_s:g} s"
-        self.write_raw(raw_answer(408, "Request Time-out", sentence))
+        if not self._answered:
+            sentence = f"the request did not arrive within {self.site.request_timeout_s:g} s"
+            self.write_raw(raw_answer(408, "Request Time-out", sentence))
         self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
         self.loseConnection()
 
@@ -109,6 +123,7 @@ class LimitedChannel(HTTPChannel):
 class LimitedSite(Site):
     """A Site with these limits, and without an access log."""
 
+    noisy = False
     protocol = LimitedChannel  # type: ignore[assignment]  # Twisted's own does HTTP/2 too
 
     def __init__(
@@ -127,6 +142,14 @@ class LimitedSite(Site):
 
     def log(self, request: Any) -> None:
         """Log nothing: agents report every few seconds."""
+
+
+def _is_utf8(path: bytes) -> bool:
+    try:
+        unquote_to_bytes(path.partition(b"?")[0]).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def raw_answer(code: int, phrase: str, sentence: str) -> bytes:

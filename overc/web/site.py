@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import IntegerConverter
 
 from overc.daemon.settings import Credentials
 from overc.model import Report
@@ -28,26 +29,30 @@ CONTENT_TYPES = {
 Route = Callable[[], Awaitable[Answer]]
 Handler = Callable[..., Awaitable[Answer]]
 
-
 DASHBOARD_API: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/ui/api/status/", Dashboard.status),
-    ("GET", "/ui/api/status/server/<int:server_id>", Dashboard.status),
-    ("GET", "/ui/api/status/service/<int:service_id>", Dashboard.status),
-    ("GET", "/ui/api/status/service/<int:service_id>/states", Dashboard.states),
+    ("GET", "/ui/api/status/server/<id:server_id>", Dashboard.status),
+    ("GET", "/ui/api/status/service/<id:service_id>", Dashboard.status),
+    ("GET", "/ui/api/status/service/<id:service_id>/states", Dashboard.states),
     ("GET", "/ui/api/status/alerts/", Dashboard.alerts),
-    ("GET", "/ui/api/status/alerts/server/<int:server_id>", Dashboard.alerts),
-    ("GET", "/ui/api/status/alerts/service/<int:service_id>", Dashboard.alerts),
-    ("DELETE", "/ui/api/item/server/<int:server_id>", Dashboard.delete),
-    ("DELETE", "/ui/api/item/service/<int:service_id>", Dashboard.delete),
+    ("GET", "/ui/api/status/alerts/server/<id:server_id>", Dashboard.alerts),
+    ("GET", "/ui/api/status/alerts/service/<id:service_id>", Dashboard.alerts),
+    ("DELETE", "/ui/api/item/server/<id:server_id>", Dashboard.delete),
+    ("DELETE", "/ui/api/item/service/<id:service_id>", Dashboard.delete),
 )
 
 PAGES: tuple[tuple[str, Handler], ...] = (
     ("/ui/", Dashboard.overview_page),
     ("/ui/services", Dashboard.services_page),
-    ("/ui/server/<int:server_id>", Dashboard.server_page),
-    ("/ui/service/<int:service_id>", Dashboard.service_page),
+    ("/ui/server/<id:server_id>", Dashboard.server_page),
+    ("/ui/service/<id:service_id>", Dashboard.service_page),
     ("/ui/alerts", Dashboard.alerts_page),
 )
+
+
+class _Id(IntegerConverter):
+    # Databases and int() fail on longer ones instead of saying that there is no such row.
+    regex = r"\d{1,18}"
 
 
 class Intake(Protocol):
@@ -80,6 +85,7 @@ class Routes:
 
     def resource(self) -> IResource:
         app = Klein()
+        app.url_map.converters["id"] = _Id
 
         def add(
             method: str, path: str, serve: Callable[..., Awaitable[bytes]], **rule: Any
@@ -174,18 +180,24 @@ class Routes:
         show: Callable[[Refusal], Answer],
     ) -> bytes:
         async def guarded() -> Answer:
-            if not is_allowed(request.getHeader("authorization"), wanted):
+            if not is_allowed(_header(request, "authorization"), wanted):
                 challenge = {"WWW-Authenticate": 'Basic realm="OverC", charset="UTF-8"'}
                 raise Refusal(401, "give the user and the password for this part", challenge)
             if request.method not in (b"GET", b"HEAD") and is_cross_site(
-                request.getHeader("sec-fetch-site"),
-                request.getHeader("origin"),
-                request.getHeader("host"),
+                _header(request, "sec-fetch-site"),
+                _header(request, "origin"),
+                _header(request, "host"),
             ):
                 raise Refusal(403, "this request came from another site's page")
             return await route()
 
         return await respond(request, guarded, self._reactor, self._timeout_s, show)
+
+
+def _header(request: Request, name: str) -> str | None:
+    # Asked for text, Twisted raises for a header that is not UTF-8.
+    value = request.getHeader(name.encode())
+    return None if value is None else value.decode(errors="replace")
 
 
 def _root(path: str) -> str:
@@ -207,7 +219,7 @@ def _load_static() -> dict[str, Answer]:
 
 
 def _refuse_encoding(request: Request) -> None:
-    encoding = request.getHeader("content-encoding")
+    encoding = _header(request, "content-encoding")
     if encoding not in (None, "", "identity"):
         raise Refusal(
             415, f"Content-Encoding {encoding!r:.40} is not taken: send the body as it is"
@@ -221,5 +233,5 @@ def _peer_ip(request: Request) -> str:
 
 def _query(request: Request) -> Query:
     scheme = "https" if request.isSecure() else "http"
-    host = request.getHeader("host") or "127.0.0.1"
+    host = _header(request, "host") or "127.0.0.1"
     return Query(request.args or {}, f"{scheme}://{host}/")
