@@ -5,9 +5,10 @@ Note [Two clocks]
 The wall clock may step: by hand, by NTP, after a suspend. What is shown to people is stamped with
 it. A deadline that was counted on it would pass, or never pass, with every step. So deadlines are
 counted on a steady clock: it starts at the wall clock's time when the process starts and then
-follows the monotonic clock, whatever happens to the wall clock. A deadline outlives its process
-only as a period: at every start each watched service gets its period again, so two processes never
-compare their steady clocks.
+follows the monotonic clock, whatever happens to the wall clock. Of the monotonic clocks it takes
+the one that goes on while the machine is suspended, so that a suspend shows as a pause. A deadline
+outlives its process only as a period: at every start each watched service gets its period again, so
+two processes never compare their steady clocks.
 
 Timers too must not stand still for the hour by which somebody set the clock back, so the reactor
 itself is put on the monotonic clock.
@@ -15,6 +16,7 @@ itself is put on the monotonic clock.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -36,17 +38,23 @@ class SystemClock:
     def __init__(
         self,
         wall: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] | None = None,
     ) -> None:
         self._wall = wall
-        self._monotonic = monotonic
-        self._offset_s = wall() - monotonic()
+        self._monotonic = monotonic or _since_boot
+        self._offset_s = wall() - self._monotonic()
 
     def wall(self) -> float:
         return self._wall()
 
     def steady(self) -> float:
         return self._monotonic() + self._offset_s
+
+
+def _since_boot() -> float:
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 def put_on_monotonic_clock(reactor: Any) -> None:

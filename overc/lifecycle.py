@@ -29,8 +29,8 @@ def exit_cleanly_on_signals(reactor: Any) -> None:
     reactor.callWhenRunning(install)
 
 
-def fail_start(reactor: Any, sentence: str) -> None:
-    """Say why the daemon can't run, stop the reactor, and make the process exit with status 1."""
+def fail(reactor: Any, sentence: str) -> None:
+    """Say why the daemon can't go on, stop the reactor, and make the process exit with status 1."""
     print(f"overc: {sentence}", file=sys.stderr, flush=True)
     # twistd offers no way to a status of our own; it has removed its pid file when this runs.
     atexit.register(_exit_with_failure)

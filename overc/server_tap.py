@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-import sqlite3
+import sys
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService
@@ -15,19 +16,25 @@ from twisted.python.usage import UsageError
 from overc import lifecycle
 from overc.clock import SystemClock, put_on_monotonic_clock
 from overc.config import ConfigError
-from overc.daemon import settings
+from overc.daemon import keys, settings
 from overc.daemon.dispatch import Dispatch
 from overc.daemon.intake import Intake
+from overc.daemon.recording import Recorder
 from overc.daemon.server import Server
 from overc.daemon.settings import ServerSettings
-from overc.daemon.store.engine import SqliteStore, prepare_sqlite
+from overc.daemon.snapshot import Snapshot
+from overc.daemon.store import sqlite
+from overc.daemon.store.engine import Store
 from overc.daemon.store.errors import StorageError
+from overc.daemon.store.urls import Database, SqliteDatabase
 from overc.daemon.watchdog import Watchdog
 from overc.logging import get_logger, set_level
 from overc.process import Runner
 from overc.web.dashboard import Dashboard
+from overc.web.health import Health
 from overc.web.limits import LimitedSite
 from overc.web.pages import Pages
+from overc.web.reporting import Reporting
 from overc.web.site import Routes
 
 log = get_logger(__name__)
@@ -39,7 +46,7 @@ class Options(UsageOptions):
     optParameters = [  # noqa: RUF012 - twisted.python.usage wants a class attribute
         ["config", "c", None, "INI file [default: $OVERC_CONFIG, or built-in defaults]"],
         ["listen", "l", None, "Twisted endpoint strings [default: tcp:5000:interface=127.0.0.1]"],
-        ["database", "d", None, "sqlite:///PATH [default: a file in the state folder]"],
+        ["database", "d", None, "sqlite:///PATH or mysql://USER@HOST/NAME [default: a local file]"],
     ]
     settings: ServerSettings
 
@@ -63,13 +70,13 @@ def prepare(chosen: ServerSettings) -> None:
     What is wrong shows on the terminal this way even when twistd goes to the background. Raises
     StorageError or OSError with a sentence.
     """
-    path = chosen.database.path
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        prepare_sqlite(path)
-    except (OSError, sqlite3.Error) as e:
-        reason = e.strerror if isinstance(e, OSError) else e
-        raise StorageError(f"the database {path} can't be opened: {reason}") from None
+    if isinstance(chosen.database, SqliteDatabase):
+        path = chosen.database.path
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        except OSError as e:
+            raise StorageError(f"the database {path} can't be opened: {e.strerror}") from None
+        sqlite.prepare(path)
     for endpoint in chosen.listen:
         kind, _, rest = endpoint.partition(":")
         port = rest.partition(":")[0]
@@ -83,9 +90,10 @@ def _try_port(port: int, interface: str, endpoint: str) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((interface, port))
-        except OSError as e:
+        except (OSError, TypeError, ValueError) as e:
+            reason = getattr(e, "strerror", None) or e
             raise OSError(
-                f"can't listen on {endpoint}: {e.strerror}; choose another one with --listen"
+                f"can't listen on {endpoint}: {reason}; choose another one with --listen"
             ) from None
 
 
@@ -94,29 +102,50 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     put_on_monotonic_clock(reactor)
+    # The writer's thread and the reactor take turns often: a report waits for several of them.
+    sys.setswitchinterval(0.0005)
     lifecycle.exit_cleanly_on_signals(reactor)
     set_level(options.settings.loglevel)
     return make_server(reactor, options.settings)
 
 
+def make_store(reactor: Any, database: Database) -> Store:
+    if isinstance(database, SqliteDatabase):
+        return sqlite.SqliteStore(database.path, partial(lifecycle.fail, reactor))
+    # PyMySQL is loaded only where it is used.
+    from overc.daemon.store.mysql import MysqlStore
+
+    return MysqlStore(reactor, database, keys.derive)
+
+
 def make_server(reactor: Any, chosen: ServerSettings) -> Server:
     """Join the parts. Everything that one part needs of another is handed in here."""
-    store = SqliteStore(chosen.database.path)
+    store = make_store(reactor, chosen.database)
     clock = SystemClock()
     dispatch = Dispatch(reactor, store, clock, Runner(reactor), chosen.plugins)
-    plugins = [plugin.name for plugin in chosen.plugins]
-    intake = Intake(store, clock, plugins, dispatch.nudge)
-    watchdog = Watchdog(reactor, store, clock, plugins, dispatch.nudge)
-    dashboard = Dashboard(store, clock, watchdog.lag_s, intake.forget, Pages())
+    recorder = Recorder([plugin.name for plugin in chosen.plugins])
+    watchdog = Watchdog(reactor, store, clock, recorder, dispatch.nudge)
+    intake = Intake(reactor, store, clock, recorder, dispatch.nudge, watchdog.excuse)
+    snapshot = Snapshot(store, clock)
+    health = Health(store, watchdog.lag_s)
+    dashboard = Dashboard(store, recorder, snapshot, clock, watchdog.lag_s, intake.forget, Pages())
+    reporting = Reporting(intake, chosen.api_auth)
     routes = Routes(
         reactor,
-        intake,
+        reporting,
         dashboard,
+        health,
         api_auth=chosen.api_auth,
         ui_auth=chosen.ui_auth,
         timeout_s=chosen.request_timeout_s,
     )
-    site = LimitedSite(routes.resource(), reactor, chosen.max_body_bytes, chosen.request_timeout_s)
+    site = LimitedSite(
+        routes.resource(),
+        reactor,
+        chosen.max_body_bytes,
+        chosen.request_timeout_s,
+        reporting.exact(),
+    )
     for endpoint in chosen.listen:
         if chosen.ui_auth is None and not settings.is_loopback(endpoint):
             log.warn(
@@ -126,9 +155,10 @@ def make_server(reactor: Any, chosen: ServerSettings) -> Server:
             )
     endpoints = [(text, serverFromString(reactor, text)) for text in chosen.listen]
     return Server(
+        reactor,
         store,
         endpoints,
         site,
         [dispatch, intake, watchdog],
-        lambda error: lifecycle.fail_start(reactor, str(error)),
+        lambda error: lifecycle.fail(reactor, str(error)),
     )

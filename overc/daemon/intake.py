@@ -9,16 +9,17 @@ answers at once, a busy one batches by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.internet.threads import deferToThread
 
 from overc.clock import Clock
 from overc.daemon import keys
-from overc.daemon.recording import Recorded, Submission, Times, WrongKey, record
+from overc.daemon.recording import Recorded, Recorder, Submission, Times, WrongKey
 from overc.daemon.store import records
 from overc.daemon.store.engine import Store
 from overc.daemon.store.errors import StorageError
@@ -31,6 +32,9 @@ QUEUE_MAX = 5_000
 BATCH_MAX = 500
 """Reports in one transaction, so that the first of them is not kept waiting by the last."""
 
+ANSWER_S = 30.0
+"""A report waits at most so long for its commit."""
+
 log = get_logger(__name__)
 
 
@@ -38,10 +42,11 @@ class Overloaded(Exception):
     """More reports are waiting than the server takes; the sender should try again soon."""
 
 
-@dataclass(slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     submission: Submission
     answer: Deferred[None]
+    recalled: bool
+    """The key was known to fit already."""
 
 
 class Intake(Service):
@@ -49,46 +54,45 @@ class Intake(Service):
 
     def __init__(
         self,
+        reactor: Any,
         store: Store,
         clock: Clock,
-        plugins: Sequence[str],
+        recorder: Recorder,
         alerts_raised: Callable[[], None],
+        store_failed: Callable[[], None] = lambda: None,
         queue_max: int = QUEUE_MAX,
     ) -> None:
-        """`plugins`: the alert plugins that get a row in the outbox for each alert.
+        """`alerts_raised` is called after a commit that added some.
 
-        `alerts_raised` is called after a commit that added some.
+        `store_failed` is called when reports could not be stored.
         """
+        self._reactor = reactor
         self._store = store
         self._clock = clock
-        self._plugins = tuple(plugins)
+        self._recorder = recorder
         self._alerts_raised = alerts_raised
+        self._store_failed = store_failed
         self._queue_max = queue_max
         self._queue: list[_Waiting] = []
         self._proved = keys.ProvedKeys()
         self._proving = 0
         self._flushing: Deferred[None] | None = None
 
-    async def submit(self, report: Report) -> None:
-        """Return when the report and all that follows from it is durable.
+    def submit(self, report: Report) -> Deferred[None]:
+        """Return a Deferred that fires when the report and all that follows from it is durable.
 
-        Raises WrongKey, Overloaded or StorageError; nothing of the report is stored then.
+        It fails with WrongKey, Overloaded or StorageError; nothing of the report is stored then,
+        but for a StorageError that says that the database did not answer in time.
         """
+        if not self.running:
+            return fail(Overloaded("the server is not ready: send the report again soon"))
         if len(self._queue) + self._proving >= self._queue_max:
-            raise Overloaded("the server is busy: send the report again in a few seconds")
-        derivation = self._proved.recall(report.server.name, report.server.key)
+            return fail(Overloaded("the server is busy: send the report again in a few seconds"))
+        name, key = report.server
+        derivation = self._proved.recall(name, key)
         if derivation is None:
-            self._proving += 1
-            try:
-                derivation = await self._prove(report.server)
-            finally:
-                self._proving -= 1
-        waiting = _Waiting(Submission(report, derivation), Deferred())
-        self._queue.append(waiting)
-        if self._flushing is None:
-            self._flushing = Deferred()
-            ensureDeferred(self._flush())
-        await waiting.answer
+            return ensureDeferred(self._prove_and_queue(report))
+        return self._enqueue(Submission(report, derivation), recalled=True)
 
     def forget(self, server_name: str) -> None:
         """Forget the key of a server that was deleted."""
@@ -98,6 +102,14 @@ class Intake(Service):
         super().stopService()
         while self._flushing is not None:
             await self._flushing
+
+    async def _prove_and_queue(self, report: Report) -> None:
+        self._proving += 1
+        try:
+            derivation = await self._prove(report.server)
+        finally:
+            self._proving -= 1
+        await self._enqueue(Submission(report, derivation), recalled=False)
 
     async def _prove(self, server: ServerIdentity) -> str:
         """Return the derivation that a key fits, or a new one for a name that is not known.
@@ -112,46 +124,92 @@ class Intake(Service):
             raise WrongKey(server.name)
         return stored
 
+    def _enqueue(self, submission: Submission, *, recalled: bool) -> Deferred[None]:
+        waiting = _Waiting(submission, Deferred(), recalled)
+        self._queue.append(waiting)
+        if self._flushing is None:
+            self._flushing = Deferred()
+            ensureDeferred(self._flush())
+        return waiting.answer
+
     async def _flush(self) -> None:
+        answer: Callable[[], None] | None = None
         try:
             while self._queue:
                 batch, self._queue = self._queue[:BATCH_MAX], self._queue[BATCH_MAX:]
-                await self._record(batch)
+                recording = ensureDeferred(self._record_in_time(batch))
+                # The last batch is answered while the next one is on its way.
+                if answer is not None:
+                    answer()
+                answer = await recording
+                if not self._queue:
+                    answer()
+                    answer = None
         finally:
             flushed, self._flushing = self._flushing, None
             assert flushed is not None
             flushed.callback(None)
 
-    async def _record(self, batch: list[_Waiting]) -> None:
+    async def _record_in_time(self, batch: list[_Waiting]) -> Callable[[], None]:
+        timer = self._reactor.callLater(ANSWER_S, self._give_up, batch)
+        try:
+            return await self._record(batch)
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _give_up(self, batch: list[_Waiting]) -> None:
+        """Answer those who have waited for long enough; their transaction may still succeed."""
+        error = StorageError(f"the database did not answer within {ANSWER_S:g} s")
+        log.error("{error}", error=error)
+        self._store_failed()
+        for one in [*batch, *self._queue]:
+            if not one.answer.called:
+                one.answer.errback(error)
+        self._queue.clear()
+
+    async def _record(self, batch: list[_Waiting]) -> Callable[[], None]:
+        """Record a batch; return what answers it."""
         now = Times(self._clock.wall(), self._clock.steady())
         submissions = [one.submission for one in batch]
         try:
-            recorded: Recorded = await self._store.write(
-                "store a report", record, submissions, now, self._plugins
+            recorded = await self._store.write(
+                "store a report", self._recorder.record, submissions, now
             )
         except StorageError as e:
             log.error("{error}", error=e)
-            for one in batch:
-                one.answer.errback(e)
+            self._store_failed()
+            return partial(_refuse, batch, e)
         except Exception as e:
             if len(batch) == 1:
                 log.failure("a report could not be recorded")
-                batch[0].answer.errback(e)
-                return
+                return partial(_refuse, batch, e)
             # One of them is at fault; the others must not suffer for it.
-            for one in batch:
-                await self._record([one])
-        else:
-            self._answer(batch, recorded)
-
-    def _answer(self, batch: list[_Waiting], recorded: Recorded) -> None:
-        for one, outcome in zip(batch, recorded.outcomes, strict=True):
-            server = one.submission.report.server
-            if isinstance(outcome, WrongKey):
-                self._proved.forget(server.name)
-                one.answer.errback(outcome)
-            else:
-                self._proved.remember(server.name, server.key, outcome)
-                one.answer.callback(None)
+            answers = [await self._record([one]) for one in batch]
+            return partial(_all, answers)
         if recorded.alerts:
             self._alerts_raised()
+        return partial(self._answer, batch, recorded)
+
+    def _answer(self, batch: list[_Waiting], recorded: Recorded) -> None:
+        for waiting, outcome in zip(batch, recorded.outcomes, strict=True):
+            name, key = waiting.submission.report.server
+            if isinstance(outcome, WrongKey):
+                self._proved.forget(name)
+                _refuse([waiting], outcome)
+                continue
+            if not waiting.recalled or outcome != waiting.submission.key_derivation:
+                self._proved.remember(name, key, outcome)
+            if not waiting.answer.called:
+                waiting.answer.callback(None)
+
+
+def _all(answers: list[Callable[[], None]]) -> None:
+    for answer in answers:
+        answer()
+
+
+def _refuse(batch: list[_Waiting], error: Exception) -> None:
+    for one in batch:
+        if not one.answer.called:
+            one.answer.errback(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from overc.model import Alert, AlertReport, Channel, ServiceReport, ServiceStatus, State
 
@@ -11,8 +11,7 @@ ONLINE = Alert(Channel.PLUGIN, "online", "Monitoring plugin back online", State.
 OFFLINE = Alert(Channel.PLUGIN, "offline", "Monitoring plugin offline", State.FAIL)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The service as it is from now on, and the alerts to raise, in order."""
 
     service: ServiceStatus
@@ -20,7 +19,10 @@ class Verdict:
 
 
 def on_report(service: ServiceStatus, report: ServiceReport, now_at: float) -> Verdict:
-    """Judge a service that has just reported. `now_at` is on the steady clock."""
+    """Judge a service that has just reported. `now_at` is on the steady clock.
+
+    The report's own time is not looked at: who promises a period is held to our clock.
+    """
     after = ServiceStatus(report.state, report.period_s, now_at + report.period_s)
     # A first report counts as coming from OK: a new service that is well is no news.
     if not service.timed_out and report.state is (service.state or State.OK):
@@ -35,7 +37,7 @@ def on_tick(service: ServiceStatus, now_at: float) -> Verdict:
     """Judge a service that has not reported. One that is late already raises no second alert."""
     if service.timed_out or service.deadline_at is None or service.deadline_at > now_at:
         return Verdict(service)
-    return Verdict(replace(service, timed_out=True, deadline_at=None), (OFFLINE,))
+    return Verdict(service._replace(timed_out=True, deadline_at=None), (OFFLINE,))
 
 
 def on_alert(report: AlertReport) -> Alert:

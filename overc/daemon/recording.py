@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from overc.daemon import judge, keys
-from overc.daemon.store import records
+from overc.daemon import judge, keys, seqs
+from overc.daemon.services import Service, ServiceCache
+from overc.daemon.store import records, status
 from overc.daemon.store.engine import Transaction
-from overc.daemon.store.records import RaisedAlert, ServerRow, ServiceRow
-from overc.model import Alert, Report, State
+from overc.daemon.store.records import RaisedAlert, ServerRow
+from overc.model import Alert, Report, ServiceReport
 
 
 class WrongKey(Exception):
@@ -22,69 +24,119 @@ class WrongKey(Exception):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(NamedTuple):
     """A report, and the derivation that its key was proved against or is to register with."""
 
     report: Report
     key_derivation: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What came of a batch: how each submission went, and how many alerts were raised."""
-
-    outcomes: tuple[str | WrongKey, ...]
-    """For each submission the derivation that its key was accepted by, or its refusal."""
-    alerts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(NamedTuple):
     """Now, on both clocks (see Note [Two clocks])."""
 
     wall_at: float
     steady_at: float
 
 
-def record(
-    tx: Transaction, submissions: Sequence[Submission], now: Times, plugins: Sequence[str]
-) -> Recorded:
-    """Store reports in order: who, what, and what follows. A refused one leaves no trace."""
-    batch = _Batch(tx, now)
-    outcomes = tuple(batch.admit(one) for one in submissions)
-    accepted = [
-        one.report
-        for one, outcome in zip(submissions, outcomes, strict=True)
-        if not isinstance(outcome, WrongKey)
-    ]
-    batch.load_services(accepted)
-    for report in accepted:
-        batch.judge(report)
-    return Recorded(outcomes, batch.save(plugins))
+class Recorded(NamedTuple):
+    """What came of a batch."""
+
+    outcomes: tuple[str | WrongKey, ...]
+    """For each submission the derivation that its key was accepted by, or its refusal."""
+    alerts: int
+    """How many were raised."""
+
+
+class Recorder:
+    """Everything that changes services, for use in the writer's thread only."""
+
+    def __init__(self, plugins: Sequence[str]) -> None:
+        """`plugins`: the alert plugins that get a row in the outbox for each alert."""
+        self._plugins = tuple(plugins)
+        self._cache = ServiceCache()
+
+    def record(self, tx: Transaction, submissions: Sequence[Submission], now: Times) -> Recorded:
+        """Store reports in order: who, what, and what follows. A refused one leaves no trace."""
+        self._cache.begin(tx)
+        batch = _Batch(tx, now, self._cache)
+        batch.load_servers({one.report.server.name for one in submissions})
+        outcomes = tuple(batch.admit(one) for one in submissions)
+        accepted = [
+            (one.report, order)
+            for one, outcome in zip(submissions, outcomes, strict=True)
+            if not isinstance(outcome, WrongKey) and (order := batch.order(one.report))
+        ]
+        batch.load_services([report for report, _ in accepted])
+        for report, order in accepted:
+            batch.judge(report, order)
+        alerts = batch.save(self._plugins)
+        self._cache.end(tx)
+        return Recorded(outcomes, alerts)
+
+    def mark_late(self, tx: Transaction, ids: Sequence[int], now: Times) -> int:
+        """Judge services whose deadline seems to have passed; return how many alerts it raised."""
+        self._cache.begin(tx)
+        changed: list[Service] = []
+        raised: list[RaisedAlert] = []
+        for service in self._cache.find_ids(tx, ids):
+            verdict = judge.on_tick(service.status, now.steady_at)
+            if verdict.service != service.status:
+                service.status = verdict.service
+                changed.append(service)
+            raised += [
+                RaisedAlert(alert, service.server_id, service.id, service.state_id)
+                for alert in verdict.alerts
+            ]
+        records.save_services(tx, [service.row() for service in changed])
+        records.add_alerts(tx, raised, now.wall_at, self._plugins)
+        self._cache.end(tx)
+        return len(raised)
+
+    def delete_server(self, tx: Transaction, server_id: int) -> str | None:
+        """Delete a server with all that is known of it; return its name, None if there is none."""
+        self._cache.clear()
+        return status.delete_server(tx, server_id)
+
+    def delete_service(self, tx: Transaction, service_id: int) -> str | None:
+        """Delete a service with all that is known of it; return its name, None if there is none."""
+        self._cache.clear()
+        return status.delete_service(tx, service_id)
+
+
+class _Order(enum.Enum):
+    """How a report stands to those that were stored before."""
+
+    NEWEST = 1
+    """The newest of its spool, so all that it says is newer than what is known."""
+    UNKNOWN = 2
+    """Only the times in it can tell."""
 
 
 class _Batch:
     """The working set of one transaction, so that each service is read once and written once."""
 
-    def __init__(self, tx: Transaction, now: Times) -> None:
+    def __init__(self, tx: Transaction, now: Times, cache: ServiceCache) -> None:
         self._tx = tx
         self._now = now
+        self._cache = cache
         self._servers: dict[str, ServerRow] = {}
-        self._looked_up: set[str] = set()
-        self._services: dict[tuple[int, str], ServiceRow] = {}
-        self._states: list[tuple[int, float, State, str]] = []
-        self._alerts: list[_Pending] = []
-        self._newest: dict[int, int] = {}
-        """For each service that reported, the place of its newest state in `_states`."""
+        self._services: dict[int, dict[str, Service]] = {}
+        self._states: list[_NewState] = []
+        self._newest: dict[Service, _NewState] = {}
+        """The present state of each service that reported."""
+        self._changed: set[Service] = set()
+        """Those of them of which more than the time of the report changed."""
+        self._alerts: list[tuple[Alert, int, int | None, _NewState | int | None]] = []
+        self._seqs: dict[tuple[int, str], tuple[seqs.Ranges, bool]] = {}
+
+    def load_servers(self, names: Iterable[str]) -> None:
+        found = records.find_servers(self._tx, names)
+        self._servers = {row.name: row for row in found}
 
     def admit(self, submission: Submission) -> str | WrongKey:
         """Check the key, register an unknown name, keep the peer's address."""
         report = submission.report
         name = report.server.name
-        if name not in self._looked_up:
-            self._looked_up.add(name)
-            self._servers.update({row.name: row for row in records.find_servers(self._tx, [name])})
         server = self._servers.get(name)
         if server is None:
             self._servers[name] = records.add_server(
@@ -98,91 +150,145 @@ class _Batch:
             return WrongKey(name)
         if server.ip != report.peer_ip:
             records.set_ip(self._tx, server.id, report.peer_ip)
-            self._servers[name] = replace(server, ip=report.peer_ip)
+            self._servers[name] = server._replace(ip=report.peer_ip)
         return server.key_derivation
 
+    def order(self, report: Report) -> _Order | None:
+        """Say how a report stands to those before it; None for one that is stored already."""
+        if report.spooled is None:
+            return _Order.UNKNOWN
+        server_id = self._servers[report.server.name].id
+        key = (server_id, report.spooled.spool)
+        if key not in self._seqs:
+            stored = records.stored_seqs(self._tx, *key)
+            self._seqs[key] = (seqs.parse(stored or ""), stored is not None)
+        ranges, known = self._seqs[key]
+        added = seqs.add(ranges, report.spooled.seq)
+        if added is None:
+            return None
+        self._seqs[key] = (added, known)
+        # By the agent's own count, so that a clock of its that was set back does no harm.
+        return _Order.NEWEST if added[-1][1] == report.spooled.seq else _Order.UNKNOWN
+
     def load_services(self, reports: Iterable[Report]) -> None:
-        """Read every service that is named, and create those that are unknown."""
+        """Find every service that is named, and create those that are unknown."""
         wanted: dict[int, dict[str, None]] = {}
         for report in reports:
             names = wanted.setdefault(self._servers[report.server.name].id, {})
-            names.update({service.name: None for service in report.services})
-            names.update({alert.service: None for alert in report.alerts if alert.service})
+            for service in report.services:
+                names[service.name] = None
+            for alert in report.alerts:
+                if alert.service:
+                    names[alert.service] = None
         for server_id, names in wanted.items():
-            found = records.find_services(self._tx, server_id, names)
-            known = {row.name for row in found}
-            found += records.add_services(
-                self._tx, server_id, [name for name in names if name not in known]
-            )
-            self._services.update({(server_id, row.name): row for row in found})
+            self._services[server_id] = self._cache.find_names(self._tx, server_id, names)
 
-    def judge(self, report: Report) -> None:
+    def judge(self, report: Report, order: _Order) -> None:
         server_id = self._servers[report.server.name].id
-        for service in report.services:
-            row = self._services[server_id, service.name]
-            verdict = judge.on_report(row.status, service, self._now.steady_at)
-            place = len(self._states)
-            self._states.append((row.id, self._now.wall_at, service.state, service.info))
-            self._newest[row.id] = place
-            since_at = row.since_at if service.state is row.status.state else self._now.wall_at
-            self._services[server_id, service.name] = replace(
-                row, status=verdict.service, since_at=since_at
-            )
-            for alert in verdict.alerts:
-                self._alerts.append(_Pending(alert, server_id, row.id, None, place))
+        services = self._services[server_id]
+        for one in report.services:
+            self._judge_state(services[one.name], one, order)
         for asked in report.alerts:
-            about = self._services[server_id, asked.service] if asked.service else None
-            self._alerts.append(
-                _Pending(
-                    judge.on_alert(asked),
-                    server_id,
-                    about.id if about else None,
-                    about.state_id if about else None,
-                    self._newest.get(about.id) if about else None,
-                )
-            )
+            about = services[asked.service] if asked.service else None
+            self._raise(judge.on_alert(asked), server_id, about)
+
+    def _judge_state(self, service: Service, report: ServiceReport, order: _Order) -> None:
+        wall_at, steady_at = self._now
+        seen_at = wall_at
+        if report.seen_at is not None:
+            seen_at = min(report.seen_at, wall_at)
+        state = _NewState(service, seen_at, report)
+        self._states.append(state)
+        if (
+            report.seen_at is not None
+            and order is _Order.UNKNOWN
+            and service.seen_at is not None
+            and seen_at < service.seen_at
+        ):
+            # From a backlog: it belongs to the history, what is known already is newer.
+            self._changed.add(service)
+            return
+        self._newest[service] = state
+        before, verdict = service.status, judge.on_report(service.status, report, steady_at)
+        after = service.status = verdict.service
+        service.seen_at = seen_at
+        if after.state is not before.state:
+            service.since_at = seen_at
+            self._changed.add(service)
+        elif after.period_s != before.period_s or before.timed_out:
+            self._changed.add(service)
+        for alert in verdict.alerts:
+            self._raise(alert, service.server_id, service)
+
+    def _raise(self, alert: Alert, server_id: int, about: Service | None) -> None:
+        state = (self._newest.get(about) or about.state_id) if about else None
+        self._alerts.append((alert, server_id, about.id if about else None, state))
 
     def save(self, plugins: Sequence[str]) -> int:
-        ids = records.add_states(self._tx, self._states)
-        changed = [
-            replace(row, state_id=ids[self._newest[row.id]])
-            for row in self._services.values()
-            if row.id in self._newest
-        ]
-        records.save_services(self._tx, changed)
+        """Write everything that changed; return the number of alerts."""
+        self._save_states()
+        for service, newest in self._newest.items():
+            service.state_id = newest.id
+        records.save_reported(
+            self._tx,
+            [
+                (s.id, s.status.deadline_at, s.state_id, s.seen_at, s.last_state_id)
+                for s in self._newest
+                if s not in self._changed
+            ],
+        )
+        records.save_services(self._tx, [service.row() for service in self._changed])
         raised = [
             RaisedAlert(
-                one.alert,
-                one.server_id,
-                one.service_id,
-                one.state_id if one.place is None else ids[one.place],
+                alert, server_id, about, state.id if isinstance(state, _NewState) else state
             )
-            for one in self._alerts
+            for alert, server_id, about, state in self._alerts
         ]
         records.add_alerts(self._tx, raised, self._now.wall_at, plugins)
+        for (server_id, spool), (ranges, known) in self._seqs.items():
+            records.save_seqs(
+                self._tx, server_id, spool, seqs.show(ranges), self._now.wall_at, known=known
+            )
         return len(raised)
 
+    def _save_states(self) -> None:
+        """Add the states to the chains of their services.
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """An alert whose state may not have an id yet, only its `place` among the new ones."""
+        Each names the one before it, so a service's second state in the batch has to wait until its
+        first one has an id. That is rare: nearly always all go at once.
+        """
+        wall_at = self._now.wall_at
+        waiting = self._states
+        while waiting:
+            wave: dict[int, _NewState] = {}
+            later = []
+            for state in waiting:
+                if state.service.id in wave:
+                    later.append(state)
+                else:
+                    wave[state.service.id] = state
+            ids = records.add_states(
+                self._tx,
+                [
+                    (
+                        id_, state.service.last_state_id, wall_at, state.seen_at,
+                        state.report.state, state.report.info,
+                    )
+                    for id_, state in wave.items()
+                ],
+            )  # fmt: skip
+            for id_, state in zip(ids, wave.values(), strict=True):
+                state.id = state.service.last_state_id = id_
+            waiting = later
 
-    alert: Alert
-    server_id: int
-    service_id: int | None
-    state_id: int | None
-    place: int | None
 
+class _NewState:
+    """A state on its way to the history."""
 
-def mark_late(tx: Transaction, ids: Sequence[int], now: Times, plugins: Sequence[str]) -> int:
-    """Judge services whose deadline seems to have passed; return how many alerts it raised."""
-    changed: list[ServiceRow] = []
-    raised: list[RaisedAlert] = []
-    for row in records.find_services_by_id(tx, ids):
-        verdict = judge.on_tick(row.status, now.steady_at)
-        if verdict.service != row.status:
-            changed.append(replace(row, status=verdict.service))
-        raised += [RaisedAlert(a, row.server_id, row.id, row.state_id) for a in verdict.alerts]
-    records.save_services(tx, changed)
-    records.add_alerts(tx, raised, now.wall_at, plugins)
-    return len(raised)
+    __slots__ = ("id", "report", "seen_at", "service")
+
+    def __init__(self, service: Service, seen_at: float, report: ServiceReport) -> None:
+        self.id: int | None = None
+        self.service = service
+        self.seen_at = seen_at
+        self.report = report

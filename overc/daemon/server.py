@@ -10,10 +10,14 @@ from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 
-from overc.daemon.store.errors import StorageError
+from overc.daemon.store.engine import Store
+from overc.daemon.store.errors import StorageError, StorageRefused
 from overc.logging import get_logger
 
 log = get_logger(__name__)
+
+AWAY_RETRY_S = 2.0
+"""How long a database that is away at the start is left alone."""
 
 Endpoint = tuple[str, IStreamServerEndpoint]
 
@@ -25,19 +29,21 @@ class StartError(Exception):
 class Server(Service):
     """Opens the store, then listens, then watches; stops in the opposite order.
 
-    `store` has `open()` and `close()`. `parts` are services that need the open store; they are
+    `parts` are services that need the open store; they are
     started in this order and stopped in the opposite one, each only after the one before it has
     stopped. `failed` is called with a StartError when the start does not succeed.
     """
 
     def __init__(
         self,
-        store: Any,
+        reactor: Any,
+        store: Store,
         endpoints: Sequence[Endpoint],
         factory: IProtocolFactory,
         parts: Sequence[Service],
         failed: Callable[[StartError], None],
     ) -> None:
+        self._reactor = reactor
         self._store = store
         self._endpoints = endpoints
         self._factory = factory
@@ -47,6 +53,7 @@ class Server(Service):
         self._started: list[Service] = []
         self._starting: Deferred[None] | None = None
         self._opened = False
+        self._rest: Deferred[None] | None = None
 
     def startService(self) -> None:
         super().startService()
@@ -54,25 +61,29 @@ class Server(Service):
 
     async def stopService(self) -> None:
         super().stopService()
+        self._wake()
         if self._starting is not None:
             await self._starting
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
-        for part in reversed(self._started):
-            await maybeDeferred(part.stopService)
+        stops = [port.stopListening for port in self._ports]
+        stops += [part.stopService for part in reversed(self._started)]
+        for stop in stops:
+            try:
+                await maybeDeferred(stop)
+            except Exception:
+                log.failure("a part of the server did not stop cleanly")
         if self._opened:
             self._store.close()
 
     async def _start(self) -> None:
         try:
-            await self._store.open()
-            self._opened = True
+            await self._open()
             for part in self._parts:
                 if not self.running:
                     return
                 part.startService()
                 self._started.append(part)
-            await self._listen()
+            if not self._ports:
+                await self._listen()
         except StartError as e:
             self._failed(e)
         except StorageError as e:
@@ -80,6 +91,38 @@ class Server(Service):
         except Exception:
             log.failure("the server could not start")
             self._failed(StartError("the server could not start: its log says why"))
+
+    async def _open(self) -> None:
+        """Open the store. One that may be away is waited for, while requests are answered 503."""
+        while self.running:
+            try:
+                await self._store.open()
+            except StorageRefused:
+                raise
+            except StorageError as e:
+                if not self._store.may_be_away:
+                    raise
+                log.error("{error}; the next try is in {pause:g} s", error=e, pause=AWAY_RETRY_S)
+                if not self._ports:
+                    await self._listen()
+                await self._pause(AWAY_RETRY_S)
+            else:
+                self._opened = True
+                return
+
+    async def _pause(self, pause_s: float) -> None:
+        if not self.running:
+            return
+        self._rest = Deferred()
+        timer = self._reactor.callLater(pause_s, self._wake)
+        await self._rest
+        if timer.active():
+            timer.cancel()
+
+    def _wake(self) -> None:
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            rest.callback(None)
 
     async def _listen(self) -> None:
         for description, endpoint in self._endpoints:

@@ -6,9 +6,9 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
 
 from overc.config import Config, Section, parse_command, parse_duration
+from overc.daemon.store.urls import Database, SqliteDatabase, parse_database
 from overc.logging import LEVELS
 from overc.model import DEFAULT_PORT
 
@@ -40,14 +40,8 @@ class AlertPlugin:
 
 
 @dataclass(frozen=True, slots=True)
-class SqliteDatabase:
-    path: str
-    """An absolute path; the folder may have to be created."""
-
-
-@dataclass(frozen=True, slots=True)
 class ServerSettings:
-    database: SqliteDatabase
+    database: Database
     listen: tuple[str, ...] = (DEFAULT_LISTEN,)
     """Twisted's endpoint strings."""
     loglevel: str = "INFO"
@@ -117,20 +111,7 @@ def _alert_plugin(name: str, section: Section, folder: str) -> AlertPlugin:
     )
 
 
-def parse_database(text: str, folder: str) -> SqliteDatabase:
-    """Read `sqlite:///PATH`; a relative path starts at `folder`. Raises ValueError."""
-    url = urlsplit(text)
-    path = unquote(url.path[1:])
-    if url.scheme != "sqlite" or url.netloc or not path or url.query or url.fragment:
-        raise ValueError(
-            "expected sqlite:///PATH, relative to this file's folder, or sqlite:////ABSOLUTE/PATH"
-        )
-    if "\0" in path:
-        raise ValueError("a path can't hold a NUL character")
-    return SqliteDatabase(os.path.normpath(os.path.join(folder, path)))
-
-
-def default_database(environ: Mapping[str, str]) -> SqliteDatabase:
+def default_database(environ: Mapping[str, str]) -> Database:
     """Return the file in the state folder of the service, of the system or of the user."""
     if folder := environ.get("STATE_DIRECTORY", "").split(":")[0]:
         pass
@@ -179,6 +160,8 @@ def interface(endpoint: str) -> str:
     """Return the interface that an endpoint string names; empty stands for all of them."""
     words = re.split(r"(?<!\\):", endpoint)
     named = [word.partition("=")[2] for word in words if word.startswith("interface=")]
+    if not named and len(words) > 2 and "=" not in words[2]:
+        named = words[2:3]
     return named[0].replace("\\:", ":") if named else ""
 
 

@@ -5,12 +5,14 @@ Note [Grace]
 A service is late when it had its whole period to report and did not. While the server did not run,
 was stopped, or could not store anything, nobody could report, so the silence proves nothing. Hence
 at the start, and whenever more than GAP_S passed since the last look that was completed had begun,
-every awaited service gets its whole period again before it is judged.
+every awaited service gets its whole period again before it is judged. After a shorter pause the
+reports that came meanwhile still wait in the sockets: for SETTLE_S the pause is taken off the time
+by which services are judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -18,7 +20,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import LoopingCall
 
 from overc.clock import Clock
-from overc.daemon.recording import Times, mark_late
+from overc.daemon.recording import Recorder, Times
 from overc.daemon.store import records
 from overc.daemon.store.engine import Store
 from overc.logging import get_logger
@@ -28,6 +30,8 @@ TICK_S = 0.25
 
 GAP_S = 3.0
 """A longer silence of the watchdog itself is no fault of the services."""
+
+SETTLE_S = 1.0
 
 TICK_TIMEOUT_S = 60.0
 """A tick that takes longer is given up, so that a stuck one does not stop all others."""
@@ -46,18 +50,21 @@ class Watchdog(Service):
         reactor: Any,
         store: Store,
         clock: Clock,
-        plugins: Sequence[str],
+        recorder: Recorder,
         alerts_raised: Callable[[], None],
     ) -> None:
         self._reactor = reactor
         self._store = store
         self._clock = clock
-        self._plugins = tuple(plugins)
+        self._recorder = recorder
         self._alerts_raised = alerts_raised
         self._loop = LoopingCall(self._guarded_tick)
         self._loop.clock = reactor
         self._started_at: float | None = None
         self._last_tick_at: float | None = None
+        self._excused = False
+        self._held_s = 0.0
+        self._held_until_at = 0.0
         self._failing = False
         self._under_way: Deferred[None] | None = None
 
@@ -68,6 +75,10 @@ class Watchdog(Service):
             return 0.0
         behind_s = self._clock.steady() - done_at - TICK_S
         return round(behind_s, 1) if behind_s > 1 else 0.0
+
+    def excuse(self) -> None:
+        """Say that reports could not be stored: nobody is late before storing works again."""
+        self._excused = True
 
     def startService(self) -> None:
         super().startService()
@@ -96,23 +107,35 @@ class Watchdog(Service):
             await self._grant_grace(now_at)
             # Taken here, so that a store that stalls in what follows makes a gap too.
             begun_at = self._clock.steady()
-            ids = await self._store.read("look for late services", records.overdue, now_at, CHUNK)
+            judged_at = now_at - (self._held_s if now_at < self._held_until_at else 0)
+            ids = await self._store.read(
+                "look for late services", records.overdue, judged_at, CHUNK
+            )
             if ids:
-                await self._judge(ids)
+                await self._judge(ids, judged_at)
             self._last_tick_at = begun_at
             more = len(ids) == CHUNK
 
     async def _grant_grace(self, now_at: float) -> None:
-        if self._last_tick_at is not None:
+        if self._excused:
+            log.warn("reports could not be stored: all periods start anew")
+        elif self._last_tick_at is not None:
             gap_s = now_at - self._last_tick_at
             if gap_s <= GAP_S:
+                if gap_s > 2 * TICK_S:
+                    self._held_s, self._held_until_at = gap_s, now_at + SETTLE_S
                 return
             log.warn("the watchdog paused for {gap:.1f} s: all periods start anew", gap=gap_s)
-        await self._store.write("grant every service its period", records.grant_periods, now_at)
+        self._excused = False
+        try:
+            await self._store.write("grant every service its period", records.grant_periods, now_at)
+        except BaseException:
+            self._excused = True
+            raise
 
-    async def _judge(self, ids: list[int]) -> None:
-        now = Times(self._clock.wall(), self._clock.steady())
-        raised = await self._store.write("mark services late", mark_late, ids, now, self._plugins)
+    async def _judge(self, ids: list[int], judged_at: float) -> None:
+        now = Times(self._clock.wall(), judged_at)
+        raised = await self._store.write("mark services late", self._recorder.mark_late, ids, now)
         if raised:
             self._alerts_raised()
 

@@ -6,9 +6,38 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from twisted.web.server import Request
+
 from overc.daemon.settings import Credentials
+
+
+class Refusal(Exception):
+    """A request that is not served; the sentence says what to do."""
+
+    def __init__(self, code: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.headers = headers or {}
+
+
+def check_access(request: Request, wanted: Credentials | None) -> None:
+    """Raise Refusal for a request that may not come in."""
+    if wanted is not None and not is_allowed(header(request, b"authorization"), wanted):
+        challenge = {"WWW-Authenticate": 'Basic realm="OverC", charset="UTF-8"'}
+        raise Refusal(401, "give the user and the password for this part", challenge)
+    if request.method not in (b"GET", b"HEAD") and is_cross_site(
+        header(request, b"sec-fetch-site"), header(request, b"origin"), header(request, b"host")
+    ):
+        raise Refusal(403, "this request came from another site's page")
+
+
+def header(request: Request, name: bytes) -> str | None:
+    # Asked for text, Twisted raises for a header that is not UTF-8.
+    value = request.getHeader(name)
+    return None if value is None else value.decode(errors="replace")
 
 
 def is_allowed(authorization: str | None, wanted: Credentials | None) -> bool:

@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.defer import TimeoutError as TwistedTimeout
+from twisted.python.failure import Failure
 from twisted.web.server import Request
 
 from overc.daemon.intake import Overloaded
 from overc.daemon.recording import WrongKey
 from overc.daemon.store.errors import StorageError
 from overc.logging import get_logger
+from overc.web.access import Refusal
 from overc.web.reports import Malformed
 
 RETRY_AFTER_S = 5
@@ -41,21 +43,16 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Refusal(Exception):
-    """A request that is not served; the sentence says what to do."""
-
-    def __init__(self, code: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.headers = headers or {}
-
-
 def as_json(value: Any) -> Answer:
     return Answer(msgspec.json.encode(value))
 
 
-def refusal_of(error: BaseException) -> Refusal:
-    """Return the refusal that stands for an error; what is not known here is a fault of ours."""
+def refusal_of(error: BaseException, path: bytes, failure: Failure | None = None) -> Refusal:
+    """Return the refusal that stands for an error.
+
+    What is not known here is a fault of ours and goes to the log, from `failure` if it is not being
+    handled just now.
+    """
     if isinstance(error, Refusal):
         return error
     if isinstance(error, Malformed):
@@ -66,6 +63,7 @@ def refusal_of(error: BaseException) -> Refusal:
         later = {"Retry-After": str(RETRY_AFTER_S)}
         sentence = "the server took too long" if isinstance(error, TwistedTimeout) else str(error)
         return Refusal(503, f"{sentence}. Nothing is lost if you send it again", later)
+    log.failure("a request failed: {path!r}", failure, path=path)
     return Refusal(500, "the server failed: its log says why")
 
 
@@ -88,10 +86,7 @@ async def respond(
     except CancelledError:
         raise
     except Exception as error:
-        refusal = refusal_of(error)
-        if refusal.code == 500:
-            log.failure("a request failed: {path!r}", path=request.path)
-        answer = show(refusal)
+        answer = show(refusal_of(error, request.path))
     request.setResponseCode(answer.code)
     request.setHeader("Content-Type", answer.content_type)
     request.setHeader("Content-Length", str(len(answer.body)))

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from twisted.internet.threads import deferToThread
 
 from overc.clock import Clock
+from overc.daemon.recording import Recorder
+from overc.daemon.snapshot import Selection, Snapshot
 from overc.daemon.store import status
 from overc.daemon.store.engine import Store
-from overc.daemon.store.status import AlertView, Selection
-from overc.web import shapes
-from overc.web.answers import Answer, Refusal, as_json
+from overc.daemon.store.status import AlertView
+from overc.web import shapes, status_json
+from overc.web.access import Refusal
+from overc.web.answers import Answer, as_json
 from overc.web.folding import fold, parse_range
 from overc.web.pages import Pages
 from overc.web.shapes import Json
 
-DAY_S = 24 * 3600
 HOURS_MAX = 24 * 366 * 10
 
 
@@ -38,6 +41,12 @@ class Query:
         if not 0 < hours <= HOURS_MAX:
             raise Refusal(400, f"hours: expected a number from 1 to {HOURS_MAX}, got {text!r:.40}")
         return hours
+
+    def since(self) -> int:
+        text = self._last("since", "0")
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise Refusal(400, f"since: expected a version that was given, got {text!r:.40}")
+        return int(text)
 
     def groups(self) -> bool:
         text = self._last("groups", "no")
@@ -62,6 +71,8 @@ class Dashboard:
     def __init__(
         self,
         store: Store,
+        recorder: Recorder,
+        snapshot: Snapshot,
         clock: Clock,
         lag_s: Callable[[], float],
         forget_server: Callable[[str], None],
@@ -69,13 +80,19 @@ class Dashboard:
     ) -> None:
         """`lag_s`: by how much the watchdog is behind. `forget_server` is told deleted names."""
         self._store = store
+        self._recorder = recorder
+        self._snapshot = snapshot
         self._clock = clock
         self._lag_s = lag_s
         self._forget_server = forget_server
         self._pages = pages
 
     async def status(self, query: Query, **ids: int) -> Answer:
-        return as_json(await self._status(Selection(**ids)))
+        return Answer(await self._status_json(Selection(**ids)))
+
+    async def changes(self, query: Query) -> Answer:
+        await self._snapshot.refresh()
+        return Answer(status_json.changes(self._snapshot, query.since(), self._clock.wall()))
 
     async def states(self, query: Query, service_id: int) -> Answer:
         found = await self._states(service_id, query.hours())
@@ -90,17 +107,18 @@ class Dashboard:
         selected = Selection(**ids)
         if selected.server_id is not None:
             name = await self._store.write(
-                "delete a server", status.delete_server, selected.server_id
+                "delete a server", self._recorder.delete_server, selected.server_id
             )
             if name is not None:
                 self._forget_server(name)
         else:
             assert selected.service_id is not None
             name = await self._store.write(
-                "delete a service", status.delete_service, selected.service_id
+                "delete a service", self._recorder.delete_service, selected.service_id
             )
         if name is None:
             raise _unknown(selected)
+        self._snapshot.forget()
         return as_json({"ok": 1})
 
     async def overview_page(self, query: Query) -> Answer:
@@ -145,11 +163,16 @@ class Dashboard:
         return Answer(page.encode(), HTML, refusal.code, refusal.headers)
 
     async def _status(self, selected: Selection) -> Json:
+        found: Json = msgspec.json.decode(await self._status_json(selected))
+        return found
+
+    async def _status_json(self, selected: Selection) -> bytes:
+        await self._snapshot.refresh()
         now_at = self._clock.wall()
-        found = await self._store.read("read the status", status.overview, selected, now_at - DAY_S)
+        found = status_json.status(self._snapshot, selected, now_at, self._lag_s())
         if found is None:
             raise _unknown(selected)
-        return shapes.status(found, now_at, self._lag_s())
+        return found
 
     async def _states(self, service_id: int, hours: float) -> list[Json]:
         since_at = self._clock.wall() - hours * 3600
@@ -171,7 +194,7 @@ class Dashboard:
 
     async def _alerts(self, selected: Selection, hours: float) -> Json:
         since_at = self._clock.wall() - hours * 3600
-        found = await self._store.read("read alerts", status.alerts, selected, since_at)
+        found = await self._store.read("read alerts", status.alerts, *selected, since_at)
         if found is None:
             raise _unknown(selected)
         return shapes.alerts(found)

@@ -11,14 +11,25 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from overc.model import AlertReport, Report, ServerIdentity, ServiceReport, State
+from overc.model import AlertReport, Report, ServerIdentity, ServiceReport, Spooled, State
 
 NAME_MAX = 255
 """Characters in the name of a server or a service."""
 
 TEXT_MAX_BYTES = 64 * 1024
 """UTF-8 bytes of an info or a message that are kept."""
+
+SURELY_SHORT = TEXT_MAX_BYTES // 4
+"""So many characters never have more bytes."""
+
+SPOOL_MAX = 64
+"""Characters in the name of a spool."""
+
+SEQ_MAX = 2**53
+TIME_MAX_AT = 253402300799
+"""The last second of the year 9999."""
 
 CUT_MARK = "... (cut)"
 
@@ -39,31 +50,51 @@ class _Server(msgspec.Struct):
 class _Ping(msgspec.Struct):
     server: _Server
 
+    def count_keys(self) -> int:
+        return 3
+
 
 class _Service(msgspec.Struct):
     name: str
     state: str
-    info: str | None = None
-    period: int | float | str | None = None
+    info: str | UnsetType | None = UNSET
+    period: int | float | str | UnsetType | None = UNSET
+    time: int | float | UnsetType | None = UNSET
 
 
 class _Status(msgspec.Struct):
     server: _Server
     period: int | float | str
     services: list[_Service]
+    spool: str | UnsetType | None = UNSET
+    seq: int | UnsetType | None = UNSET
+
+    def count_keys(self) -> int:
+        keys = 5 + (self.spool is not UNSET) + (self.seq is not UNSET)
+        for one in self.services:
+            keys += (
+                2 + (one.info is not UNSET) + (one.period is not UNSET) + (one.time is not UNSET)
+            )
+        return keys
 
 
 class _Alert(msgspec.Struct):
     message: str
-    service: str | None = None
+    service: str | UnsetType | None = UNSET
 
 
 class _Alerts(msgspec.Struct):
     server: _Server
     alerts: list[_Alert]
+    spool: str | UnsetType | None = UNSET
+    seq: int | UnsetType | None = UNSET
+
+    def count_keys(self) -> int:
+        keys = 4 + (self.spool is not UNSET) + (self.seq is not UNSET)
+        return keys + sum(1 + (one.service is not UNSET) for one in self.alerts)
 
 
-T = TypeVar("T")
+T = TypeVar("T", _Ping, _Status, _Alerts)
 
 
 def decode_ping(body: bytes, peer_ip: str) -> Report:
@@ -78,11 +109,9 @@ def decode_status(body: bytes, peer_ip: str) -> Report:
     server = _server(status.server)
     # The period is looked at only where a service goes by it: with nothing to report the original's
     # agent promises 0.
-    services = tuple(
-        _service(one, status.period, f"services[{place}]")
-        for place, one in enumerate(status.services)
-    )
-    return Report(server, peer_ip, services=services)
+    promised = _Promised(status.period)
+    services = tuple([_service(one, promised, place) for place, one in enumerate(status.services)])
+    return Report(server, peer_ip, services, (), _spooled(status))
 
 
 def decode_alerts(body: bytes, peer_ip: str) -> Report:
@@ -95,24 +124,61 @@ def decode_alerts(body: bytes, peer_ip: str) -> Report:
         )
         for place, one in enumerate(sent.alerts)
     )
-    return Report(_server(sent.server), peer_ip, alerts=alerts)
+    return Report(_server(sent.server), peer_ip, (), alerts, _spooled(sent))
 
 
 def _server(sent: _Server) -> ServerIdentity:
     return ServerIdentity(_name(sent.name, "server.name"), sent.key)
 
 
-def _service(sent: _Service, period: int | float | str, path: str) -> ServiceReport:
-    if sent.period is None:
-        period_s = _period(period, "period")
+class _Promised:
+    """The period of a whole request, looked at once and only if it is needed."""
+
+    def __init__(self, sent: int | float | str) -> None:
+        self._sent = sent
+        self._period_s: int | None = None
+
+    def period_s(self) -> int:
+        if self._period_s is None:
+            self._period_s = _period(self._sent, "period")
+        return self._period_s
+
+
+def _service(sent: _Service, promised: _Promised, place: int) -> ServiceReport:
+    name, info = sent.name, sent.info or ""
+    if not 0 < len(name) <= NAME_MAX:
+        _name(name, f"services[{place}].name")
+    if sent.period is UNSET or sent.period is None:
+        period_s = promised.period_s()
     else:
-        period_s = _period(sent.period, f"{path}.period")
-    info = sent.info or ""
+        period_s = _period(sent.period, f"services[{place}].period")
     state = STATES.get(sent.state)
     if state is None:
         state = State.UNK
         info += f' (sent unsupported state: "{sent.state}")'
-    return ServiceReport(_name(sent.name, f"{path}.name"), state, cut(info), period_s)
+    if len(info) > SURELY_SHORT:
+        info = cut(info)
+    seen_at = None
+    if sent.time is not UNSET and sent.time is not None:
+        seen_at = _time(sent.time, f"services[{place}].time")
+    return ServiceReport(name, state, info, period_s, seen_at)
+
+
+def _spooled(sent: _Status | _Alerts) -> Spooled | None:
+    """Return the report's place in its spool; both names are given, or none of them."""
+    if not sent.spool and (sent.seq is UNSET or sent.seq is None):
+        return None
+    if not sent.spool or len(sent.spool) > SPOOL_MAX:
+        raise Malformed(f"spool: expected 1 to {SPOOL_MAX} characters beside seq, such as a UUID")
+    if sent.seq is UNSET or sent.seq is None or not 0 < sent.seq <= SEQ_MAX:
+        raise Malformed(f"seq: expected a whole number from 1 to {SEQ_MAX} beside spool")
+    return Spooled(sent.spool, sent.seq)
+
+
+def _time(sent: int | float, path: str) -> float:
+    if not 0 <= sent <= TIME_MAX_AT:
+        raise Malformed(f"{path}: expected epoch seconds, got {sent!r:.40}")
+    return float(sent)
 
 
 def _name(name: str, path: str) -> str:
@@ -139,7 +205,7 @@ def _period(sent: int | float | str, path: str) -> int:
 
 def cut(text: str) -> str:
     """Return a text of at most TEXT_MAX_BYTES, with CUT_MARK at its end if it was longer."""
-    if len(text) * 4 <= TEXT_MAX_BYTES or len(encoded := text.encode()) <= TEXT_MAX_BYTES:
+    if len(text) <= SURELY_SHORT or len(encoded := text.encode()) <= TEXT_MAX_BYTES:
         return text
     return encoded[: TEXT_MAX_BYTES - len(CUT_MARK)].decode(errors="ignore") + CUT_MARK
 
@@ -152,7 +218,7 @@ _ALERTS = msgspec.json.Decoder(_Alerts)
 def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         decoded = decoder.decode(body)
-        _refuse_duplicates(body)
+        _refuse_duplicates(body, decoded.count_keys())
     except msgspec.ValidationError as e:
         raise Malformed(_in_words(str(e))) from None
     except msgspec.DecodeError as e:
@@ -172,6 +238,9 @@ def _not_json(reason: str, body: bytes) -> str:
     if "trailing comma" in reason:
         place = reason.rpartition("(")[2].rstrip(")")
         return f"the body is not JSON: remove the trailing comma at {place}"
+    if "truncated" in reason:
+        # To the decoder half an escaped pair looks like an end that is missing.
+        return "the body is not JSON: it ends too early, or an escaped character is incomplete"
     return f"the body is not JSON: {reason.removeprefix('JSON is malformed: ')}"
 
 
@@ -184,6 +253,7 @@ _TYPES = {
     "bool": "true or false",
     "null": "null",
 }
+_KEY = re.compile(rb'"[ \t\r\n]*:')
 _WRONG_TYPE = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")
@@ -204,8 +274,14 @@ def _in_words(error: str) -> str:
     return f"{path}: {reason}" if path else f"the body: {reason}"
 
 
-def _refuse_duplicates(body: bytes) -> None:
-    """Raise Malformed where an object names a key twice: which one is meant can't be known."""
+def _refuse_duplicates(body: bytes, keys: int) -> None:
+    """Raise Malformed where an object names a key twice: which one is meant can't be known.
+
+    `keys`: how many keys were decoded. Something like a key may stand in a string too, so a larger
+    count only means that it has to be looked at closely, and an equal one that all is well.
+    """
+    if len(_KEY.findall(body)) <= keys:
+        return
 
     def check(pairs: list[tuple[str, Any]]) -> None:
         seen = set()

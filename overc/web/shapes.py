@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
-from overc.daemon.store.status import AlertView, Overview, ServerView, ServiceView, StateView
+from overc.daemon.store.status import AlertView, StateView
 
 Json = dict[str, Any]
 
@@ -14,52 +14,6 @@ Json = dict[str, Any]
 def utc(at: float) -> str:
     """Return `YYYY-MM-DD HH:MM:SS.ffffff`, UTC."""
     return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
-
-
-def status(overview: Overview, now_at: float, lag_s: float) -> Json:
-    """`now_at` is on the wall clock, like the stamps that it is compared with."""
-    return {
-        "stats": {
-            "n_alerts": overview.n_alerts,
-            "last_state_id": overview.last_state_id,
-            "supervisor_lag": lag_s,
-        },
-        "servers": [_server(server, now_at) for server in overview.servers],
-    }
-
-
-def _server(server: ServerView, now_at: float) -> Json:
-    return {
-        "id": server.id,
-        "name": server.name,
-        "title": server.title,
-        "ip": server.ip,
-        "n_alerts": server.n_alerts,
-        "services": [_service(service, now_at) for service in server.services],
-    }
-
-
-def _service(service: ServiceView, now_at: float) -> Json:
-    shape: Json = {
-        "id": service.id,
-        "period": service.period_s,
-        "name": service.name,
-        "title": service.title,
-        "n_alerts": service.n_alerts,
-        "since": service.since_at,
-        "state": None,
-    }
-    if service.received_at is not None:
-        # The wall clock may have been set back since the report.
-        ago_s = max(0, int(now_at - service.received_at))
-        shape["state"] = {
-            "rtime": utc(service.received_at),
-            "timed_out": bool(service.timed_out),
-            "seen_ago": str(timedelta(seconds=ago_s)),
-            "state": service.state,
-            "info": service.info,
-        }
-    return shape
 
 
 def states(
@@ -72,7 +26,8 @@ def states(
     return [
         {
             "id": state.id,
-            "rtime": utc(state.received_at),
+            "rtime": utc(state.seen_at),
+            "received": utc(state.received_at),
             "state": state.state,
             "info": state.info,
             "service": service_name,

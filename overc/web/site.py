@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
-from typing import Any, Protocol
+from typing import Any
 
 from klein import Klein
 from twisted.python.failure import Failure
@@ -14,11 +14,12 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
 
 from overc.daemon.settings import Credentials
-from overc.model import Report
 from overc.web import reports
-from overc.web.access import is_allowed, is_cross_site
-from overc.web.answers import Answer, Refusal, as_json, refusal_as_json, respond
+from overc.web.access import Refusal, check_access, header
+from overc.web.answers import Answer, refusal_as_json, respond
 from overc.web.dashboard import Dashboard, Query
+from overc.web.health import Health
+from overc.web.reporting import Reporting
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -34,6 +35,7 @@ DASHBOARD_API: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/ui/api/status/server/<id:server_id>", Dashboard.status),
     ("GET", "/ui/api/status/service/<id:service_id>", Dashboard.status),
     ("GET", "/ui/api/status/service/<id:service_id>/states", Dashboard.states),
+    ("GET", "/ui/api/changes", Dashboard.changes),
     ("GET", "/ui/api/status/alerts/", Dashboard.alerts),
     ("GET", "/ui/api/status/alerts/server/<id:server_id>", Dashboard.alerts),
     ("GET", "/ui/api/status/alerts/service/<id:service_id>", Dashboard.alerts),
@@ -55,20 +57,15 @@ class _Id(IntegerConverter):
     regex = r"\d{1,18}"
 
 
-class Intake(Protocol):
-    """What the reporting API needs of `overc.daemon.intake.Intake`."""
-
-    async def submit(self, report: Report) -> None: ...
-
-
 class Routes:
     """The tables above as one resource, with access checked before anything else."""
 
     def __init__(
         self,
         reactor: Any,
-        intake: Intake,
+        reporting: Reporting,
         dashboard: Dashboard,
+        health: Health,
         *,
         api_auth: Credentials | None,
         ui_auth: Credentials | None,
@@ -76,8 +73,9 @@ class Routes:
     ) -> None:
         """`timeout_s`: how long a request may take once it has arrived whole."""
         self._reactor = reactor
-        self._intake = intake
+        self._reporting = reporting
         self._dashboard = dashboard
+        self._health = health
         self._api_auth = api_auth
         self._ui_auth = ui_auth
         self._timeout_s = timeout_s
@@ -93,28 +91,24 @@ class Routes:
             # Klein would name the endpoint after the function, and all of one kind are one name.
             app.route(path, methods=[method], endpoint=f"{method} {path}", **rule)(serve)
 
-        for path, (decode, reply) in reports.DECODERS.items():
-            add("POST", path, self._reporting(decode, reply))
+        for path in reports.DECODERS:
+            add("POST", path, self._report(path))
         for method, path, handler in DASHBOARD_API:
             add(method, path, self._api_of_ui(handler), strict_slashes=False)
         for path, handler in PAGES:
             add("GET", path, self._page(handler, _root(path)))
         add("GET", "/ui/static/<string:name>", self._static_file)
+        add("GET", "/healthz", self._healthz)
         add("GET", "/", self._to_overview)
         add("GET", "/ui", self._to_overview)
         no_route: Any = self._no_route  # Klein's annotation knows synchronous handlers only
         app.handle_errors(HTTPException)(no_route)
         return app.resource()
 
-    def _reporting(
-        self, decode: Callable[[bytes, str], Report], reply: dict[str, int]
-    ) -> Callable[[Request], Awaitable[bytes]]:
+    def _report(self, path: str) -> Callable[[Request], Awaitable[bytes]]:
         async def serve(request: Request) -> bytes:
             async def store() -> Answer:
-                _refuse_encoding(request)
-                assert request.content is not None
-                await self._intake.submit(decode(request.content.read(), _peer_ip(request)))
-                return as_json(reply)
+                return await self._reporting.answer(request, path)
 
             return await self._guard(request, store, self._api_auth, refusal_as_json)
 
@@ -148,6 +142,9 @@ class Routes:
 
         return await self._guard(request, redirect, self._ui_auth, refusal_as_json)
 
+    async def _healthz(self, request: Request) -> bytes:
+        return await self._guard(request, self._health.answer, None, refusal_as_json)
+
     async def _static_file(self, request: Request, name: str) -> bytes:
         async def read() -> Answer:
             found = self._static.get(name)
@@ -180,24 +177,10 @@ class Routes:
         show: Callable[[Refusal], Answer],
     ) -> bytes:
         async def guarded() -> Answer:
-            if not is_allowed(_header(request, "authorization"), wanted):
-                challenge = {"WWW-Authenticate": 'Basic realm="OverC", charset="UTF-8"'}
-                raise Refusal(401, "give the user and the password for this part", challenge)
-            if request.method not in (b"GET", b"HEAD") and is_cross_site(
-                _header(request, "sec-fetch-site"),
-                _header(request, "origin"),
-                _header(request, "host"),
-            ):
-                raise Refusal(403, "this request came from another site's page")
+            check_access(request, wanted)
             return await route()
 
         return await respond(request, guarded, self._reactor, self._timeout_s, show)
-
-
-def _header(request: Request, name: str) -> str | None:
-    # Asked for text, Twisted raises for a header that is not UTF-8.
-    value = request.getHeader(name.encode())
-    return None if value is None else value.decode(errors="replace")
 
 
 def _root(path: str) -> str:
@@ -218,20 +201,7 @@ def _load_static() -> dict[str, Answer]:
     }
 
 
-def _refuse_encoding(request: Request) -> None:
-    encoding = _header(request, "content-encoding")
-    if encoding not in (None, "", "identity"):
-        raise Refusal(
-            415, f"Content-Encoding {encoding!r:.40} is not taken: send the body as it is"
-        )
-
-
-def _peer_ip(request: Request) -> str:
-    # A Unix socket's peer has no host.
-    return getattr(request.getClientAddress(), "host", "")
-
-
 def _query(request: Request) -> Query:
     scheme = "https" if request.isSecure() else "http"
-    host = _header(request, "host") or "127.0.0.1"
+    host = header(request, b"host") or "127.0.0.1"
     return Query(request.args or {}, f"{scheme}://{host}/")

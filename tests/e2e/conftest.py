@@ -17,6 +17,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def client(daemon: Daemon) -> Client:
+    """Of the server as it runs now: a test may have restarted it."""
     return daemon.client
 
 

@@ -145,9 +145,7 @@ def test_a_busy_port_gets_a_sentence(checkout: Path, started: list[Run]) -> None
 
 
 @pytest.mark.parametrize("bad", ["x", "0", "65536", "-1", ""])
-def test_a_port_that_is_none_gets_a_sentence(
-    bad: str, checkout: Path, started: list[Run]
-) -> None:
+def test_a_port_that_is_none_gets_a_sentence(bad: str, checkout: Path, started: list[Run]) -> None:
     run = Run(checkout, bad)
     started.append(run)
     assert run.process.wait(60) == 1

@@ -55,9 +55,7 @@ def test_every_console_line_prints_what_stands_there(tmp_path: Path) -> None:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         parts = [part.strip() for part in told.stdout.split("\n--\n")][: len(wanted)]
-        expected = [
-            output.strip().replace("http://127.0.0.1:5000/", url) for output in wanted
-        ]
+        expected = [output.strip().replace("http://127.0.0.1:5000/", url) for output in wanted]
         assert parts == expected, told.stderr
 
 

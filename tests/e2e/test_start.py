@@ -141,7 +141,7 @@ def database(tmp_path: pathlib.Path) -> pathlib.Path:
 @pytest.mark.parametrize(
     "name, sentence",
     [
-        ("folder.db", "the database {path} can't be opened: unable to open database file"),
+        ("folder.db", "the database {path} can't be opened: Is a directory"),
         ("text.db", "the database {path} can't be opened: file is not a database"),
         ("text.db/x.db", "the database {path} can't be opened: "),
         ("newer.db", "{path} is of schema version 999, this OverC knows "),

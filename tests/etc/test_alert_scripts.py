@@ -84,15 +84,23 @@ def test_shell_syntax_and_help(script: str) -> None:
 def test_log_appends_blocks(tmp_path: Path) -> None:
     log = tmp_path / "alerts.log"
     before = datetime.now(timezone.utc).replace(microsecond=0)
-    for message in ("ünï\nsecond", "back\\slash %s -n\n\n", ""):
+    for message in ("ünï\nsecond", "back\\slash %s -n\n\n"):
         done = alert("log.sh", log, message=message, TZ="Asia/Tokyo")
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     text = log.read_text(encoding="utf-8")
-    expected = rf"({STAMP})\nünï\nsecond\n\n{STAMP}\nback\\slash %s -n\n\n{STAMP}\n\n\n"
+    expected = rf"({STAMP})\nünï\nsecond\n\n{STAMP}\nback\\slash %s -n\n\n"
     match = re.fullmatch(expected, text)
     assert match is not None
     stamp = datetime.strptime(match[1], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     assert before <= stamp <= datetime.now(timezone.utc)
+
+
+def test_log_takes_nothing_for_no_message(tmp_path: Path) -> None:
+    """A server that is killed between starting the script and writing to it sends it again."""
+    done = alert("log.sh", tmp_path / "log", message="")
+    assert done.returncode == 1
+    assert done.stderr == b"log.sh: there is no message on standard input\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_log_of_parallel_runs_does_not_interleave(tmp_path: Path) -> None:
@@ -146,6 +154,12 @@ def test_mail(mailer: Mailer) -> None:
     assert timedelta(0) <= age < timedelta(hours=1)
 
 
+def test_mail_takes_nothing_for_no_message(mailer: Mailer) -> None:
+    done = mailer.send("root", message="")
+    assert done.returncode == 1
+    assert done.stderr == b"mail.sh: there is no message on standard input\n"
+
+
 @pytest.mark.parametrize(
     ("message", "subject"),
     [
@@ -157,7 +171,6 @@ def test_mail(mailer: Mailer) -> None:
         ("=?UTF-8?Q?forged?=", "=?UTF-8?Q?forged?="),
         ("-n %s \\n `id` $(id)", "-n %s \\n `id` $(id)"),
         ("\nsecond", "OverC alert"),
-        ("", "OverC alert"),
     ],
 )
 def test_mail_subject(mailer: Mailer, message: str, subject: str) -> None:

@@ -18,6 +18,7 @@ LC_ALL=C
 export LC_ALL
 stamp=$(date -u +%Y-%m-%dT%H:%M:%SZ) || die 'cannot tell the time, is date installed?'
 message=$(tr -d '\000') || die 'cannot read the message'
+[ -n "$message" ] || die 'there is no message on standard input'
 
 # dd gathers what the shell may print in pieces into one write: with O_APPEND, alerts that are
 # logged at the same time then stay whole.

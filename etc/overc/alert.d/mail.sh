@@ -35,6 +35,7 @@ sendmail=$(command -v sendmail) ||
     die 'no sendmail in PATH, /usr/sbin or /usr/lib: install a mail server or msmtp-mta'
 
 message=$(tr -d '\000') || die 'cannot read the message'
+[ -n "$message" ] || die 'there is no message on standard input'
 body=$(printf '%s\n' "$message" | base64) || die 'cannot encode the message, is base64 installed?'
 
 # Prints the subject as RFC 2047 words, one a line of at most 76 characters. None ends inside a

@@ -2,52 +2,60 @@
 
 Note [Writer and readers]
 ~~~~~~~~~~~~~~~~~~~~~~~~~
-SQLite takes one writer at a time. One pool of one connection writes, so writers queue here, in
-order and without a time-out, instead of fighting for the file's lock; another pool reads beside it
-on snapshots, so that a page never holds up a report.
+One pool of one connection writes, so writers queue here, in order and without a time-out, instead
+of fighting for the database's locks; another pool reads beside it on snapshots, so that a page
+never holds up a report.
+
+Note [Chunks of fixed sizes]
+~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+A driver that is asked row by row takes and drops the interpreter's lock for each of them, and the
+reactor wants it too. So rows go in statements of many rows. The numbers of rows are a few fixed
+ones: the texts of the statements are then few as well, and SQLite finds them compiled.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
-
-from twisted.enterprise import adbapi
-from twisted.internet.threads import deferToThread
-
-from overc.daemon.store.errors import StorageError
-from overc.daemon.store.migrations import migrate_sqlite
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-READERS = 2
-PARAMETERS_MAX = 900
-"""At most so many values in one statement: the least that any supported SQLite takes is 999."""
+CHUNKS = (512, 64, 8, 1)
+"""How many rows one statement takes. With the widest row it has less than 8,192 parameters."""
 
 
 class Transaction:
-    """What a function in a database thread gets: SQL in, rows out. Parameters are `?`."""
+    """What a function in a database thread gets: SQL in, rows out. Parameters are `?`.
+
+    This is SQLite's; other engines override what they say in another way.
+    """
+
+    for_update = ""
+    """Ends a query whose rows the transaction will change."""
+
+    sole_writer = True
+    """Nobody but this process writes to the database."""
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
 
     def execute(self, sql: str, *values: Any) -> int:
         """Run one statement and return the number of rows that it changed."""
-        self._cursor.execute(sql, values)
+        self._run(sql, values)
         return int(self._cursor.rowcount)
 
     def fetch(self, sql: str, *values: Any) -> list[Row]:
-        self._cursor.execute(sql, values)
+        self._run(sql, values)
         rows: list[Row] = self._cursor.fetchall()
         return rows
 
     def fetch_in(self, sql: str, keys: Iterable[Any], *values: Any) -> list[Row]:
         """Run a query with `in (:keys)` for any number of keys, after its other values."""
         found: list[Row] = []
-        for chunk in _chunks(list(keys), PARAMETERS_MAX - len(values)):
+        # A key that stands twice finds its row once, so the last chunk may be filled up with it.
+        for chunk in _filled_chunks(list(keys)):
             marks = ",".join("?" * len(chunk))
             found += self.fetch(sql.replace(":keys", marks), *values, *chunk)
         return found
@@ -55,26 +63,74 @@ class Transaction:
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> list[int]:
         """Insert rows by as few statements as can be; return their ids in order."""
         ids: list[int] = []
-        for chunk in _chunks(rows, PARAMETERS_MAX // len(columns)):
-            one = f"({','.join('?' * len(columns))})"
+        one = f"({','.join('?' * len(columns))})"
+        for chunk in _chunks(rows):
             sql = f"insert into {table} ({','.join(columns)}) values {','.join([one] * len(chunk))}"
-            self._cursor.execute(sql, [value for row in chunk for value in row])
-            # There is one writer, so the ids of one statement follow each other.
-            last = int(self._cursor.lastrowid)
-            ids += range(last - len(chunk) + 1, last + 1)
+            self._run(sql, [value for row in chunk for value in row])
+            ids += self._inserted_ids(len(chunk))
         return ids
 
-    def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        if rows:
-            self._cursor.executemany(sql, rows)
+    def update(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Set columns of rows that exist. The first column is `id` and names the row."""
+        one = f"({','.join('?' * len(columns))})"
+        for chunk in _filled_chunks(rows):
+            self._run(
+                self._update_sql(table, columns, ",".join([one] * len(chunk))),
+                [value for row in chunk for value in row],
+            )
+
+    def delete(self, table: str, ids: Sequence[int]) -> None:
+        """Delete rows by their ids."""
+        for chunk in _filled_chunks(sorted(ids)):
+            marks = ",".join("?" * len(chunk))
+            self._run(f"delete from {table} where id in ({marks})", chunk)
+
+    def _run(self, sql: str, values: Sequence[Any]) -> None:
+        self._cursor.execute(sql, values)
+
+    def _inserted_ids(self, count: int) -> Iterable[int]:
+        # There is one writer, so the ids of one statement follow each other.
+        last = int(self._cursor.lastrowid)
+        return range(last - count + 1, last + 1)
+
+    def _update_sql(self, table: str, columns: Sequence[str], marks: str) -> str:
+        sets = ",".join(
+            f"{name} = v.column{place}" for place, name in enumerate(columns[1:], start=2)
+        )
+        return f"update {table} set {sets} from (values {marks}) as v where id = v.column1"
 
 
-def _chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
-    return (items[at : at + size] for at in range(0, len(items), size))
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    at = 0
+    for size in CHUNKS:
+        while len(items) - at >= size:
+            yield items[at : at + size]
+            at += size
+
+
+def _filled_chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield chunks, the last of them filled up with its last item to the next fixed size."""
+    at, most = 0, CHUNKS[0]
+    while at < len(items):
+        chunk = list(items[at : at + most])
+        size = min(size for size in CHUNKS if size >= len(chunk))
+        yield chunk + chunk[-1:] * (size - len(chunk))
+        at += most
 
 
 class Store(Protocol):
     """The port that everything above the store uses."""
+
+    may_be_away: bool
+    """Whether a StorageError of `open` may pass by itself: the server is another process."""
+
+    async def open(self) -> None:
+        """Create or upgrade the tables and get ready. Raises StorageError."""
+        ...
+
+    def close(self) -> None:
+        """End after the transactions that have begun."""
+        ...
 
     async def write(
         self,
@@ -87,7 +143,7 @@ class Store(Protocol):
 
         It is durable when this returns. `description` completes "Unable to ..." in the StorageError
         that is raised when the database fails; nothing is stored then, nor when the function
-        raises something of its own.
+        raises something of its own. The function may be run again, so it has no other effects.
         """
         ...
 
@@ -100,96 +156,3 @@ class Store(Protocol):
     ) -> T:
         """The same on a snapshot that is only read."""
         ...
-
-
-class SqliteStore:
-    """A SQLite file in WAL mode; every commit is synced to the disk before it is answered."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._writer = self._pool("overc-writer", 1, _open_writer)
-        self._readers = self._pool("overc-readers", READERS, _open_reader)
-
-    async def open(self) -> None:
-        """Create or upgrade the tables and start the threads. Raises StorageError."""
-        try:
-            await deferToThread(prepare_sqlite, self.path)
-        except (sqlite3.Error, OSError) as e:
-            raise StorageError(f"Unable to open the database {self.path}: {e}") from e
-        self._writer.start()
-        self._readers.start()
-
-    def close(self) -> None:
-        """End the threads after the transactions that they have begun."""
-        self._writer.close()
-        self._readers.close()
-
-    async def write(
-        self,
-        description: str,
-        interaction: Callable[Concatenate[Transaction, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        def begin(cursor: Any) -> T:
-            # A transaction that starts by reading fails at once if somebody writes meanwhile.
-            cursor.execute("begin immediate")
-            return interaction(Transaction(cursor), *args, **kwargs)
-
-        return await self._run(self._writer, description, begin)
-
-    async def read(
-        self,
-        description: str,
-        interaction: Callable[Concatenate[Transaction, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        def begin(cursor: Any) -> T:
-            cursor.execute("begin")
-            return interaction(Transaction(cursor), *args, **kwargs)
-
-        return await self._run(self._readers, description, begin)
-
-    async def _run(
-        self, pool: adbapi.ConnectionPool, description: str, begin: Callable[[Any], T]
-    ) -> T:
-        try:
-            result: T = await pool.runInteraction(begin)
-        except sqlite3.Error as e:
-            raise StorageError(f"Unable to {description}: {e}") from e
-        return result
-
-    def _pool(self, name: str, size: int, opened: Callable[[Any], None]) -> adbapi.ConnectionPool:
-        return adbapi.ConnectionPool(
-            "sqlite3",
-            self.path,
-            isolation_level=None,  # transactions begin where we say so
-            check_same_thread=False,
-            timeout=10,
-            cp_name=name,
-            cp_min=size,
-            cp_max=size,
-            cp_openfun=opened,
-            cp_noisy=False,
-        )
-
-
-def prepare_sqlite(path: str) -> None:
-    """Create or upgrade a database file. Blocks. Raises sqlite3.Error, OSError, StorageRefused."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10)
-    try:
-        _open_writer(connection)
-        migrate_sqlite(connection, path)
-    finally:
-        connection.close()
-
-
-def _open_writer(connection: sqlite3.Connection) -> None:
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = full")
-    connection.execute("pragma foreign_keys = on")
-
-
-def _open_reader(connection: sqlite3.Connection) -> None:
-    connection.execute("pragma query_only = on")

@@ -1,4 +1,4 @@
-"""Bring a database to the newest version of the schema.
+"""Bring a SQLite database to the newest version of the schema.
 
 `schema/<engine>/NNNN.sql` leads from version NNNN - 1 to NNNN. The version stands in the database.
 """
@@ -22,6 +22,15 @@ def scripts(engine: str) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
+def refuse_newer(database: object, version: int, newest: int) -> None:
+    """Raise StorageRefused for a database that a newer OverC has upgraded."""
+    if version > newest:
+        raise StorageRefused(
+            f"{database} is of schema version {version}, this OverC knows {newest} at most: "
+            "install the newer OverC again, or give it another database"
+        )
+
+
 def migrate_sqlite(connection: sqlite3.Connection, path: str) -> None:
     """Create or upgrade the tables, each version in a transaction of its own.
 
@@ -32,11 +41,7 @@ def migrate_sqlite(connection: sqlite3.Connection, path: str) -> None:
     available = scripts("sqlite")
     newest = max(available)
     version: int = connection.execute("pragma user_version").fetchone()[0]
-    if version > newest:
-        raise StorageRefused(
-            f"{path} is of schema version {version}, this OverC knows {newest} at most: "
-            "install the newer OverC again, or give it another database"
-        )
+    refuse_newer(path, version, newest)
     if 0 < version < newest:
         with sqlite3.connect(f"{path}.v{version}") as copy:
             connection.backup(copy)

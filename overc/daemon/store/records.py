@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from overc.daemon.store.engine import Transaction
+from overc.daemon.store.engine import Row, Transaction
 from overc.model import Alert, ServiceStatus, State
 
+_STATES = {state.value: state for state in State} | {None: None}
 
-@dataclass(frozen=True, slots=True)
-class ServerRow:
+
+class ServerRow(NamedTuple):
     id: int
     name: str
     key_derivation: str
     ip: str
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceRow:
+class ServiceRow(NamedTuple):
     id: int
     server_id: int
     name: str
     status: ServiceStatus
     state_id: int | None
     since_at: float | None
+    seen_at: float | None
+    last_state_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class RaisedAlert:
+class RaisedAlert(NamedTuple):
     """An alert with what it is about."""
 
     alert: Alert
@@ -55,33 +56,27 @@ def set_ip(tx: Transaction, server_id: int, ip: str) -> None:
 
 
 _SERVICE = (
-    "select id, server_id, name, state, period_s, deadline_at, timed_out, state_id, since_at"
-    " from services "
+    "select id, server_id, name, state, period_s, deadline_at, timed_out, state_id, since_at,"
+    " seen_at, last_state_id from services "
 )
 
 
 def find_services(tx: Transaction, server_id: int, names: Iterable[str]) -> list[ServiceRow]:
-    sql = _SERVICE + "where server_id = ? and name in (:keys)"
-    return [_service(*row) for row in tx.fetch_in(sql, names, server_id)]
+    """Return services by name, to be changed by this transaction."""
+    sql = f"{_SERVICE} where server_id = ? and name in (:keys) {tx.for_update}"
+    return [_service(row) for row in tx.fetch_in(sql, names, server_id)]
 
 
 def find_services_by_id(tx: Transaction, ids: Iterable[int]) -> list[ServiceRow]:
-    return [_service(*row) for row in tx.fetch_in(_SERVICE + "where id in (:keys)", ids)]
+    """Return services by id, to be changed by this transaction."""
+    sql = f"{_SERVICE} where id in (:keys) order by id {tx.for_update}"
+    return [_service(row) for row in tx.fetch_in(sql, ids)]
 
 
-def _service(
-    id_: int,
-    server_id: int,
-    name: str,
-    state: str | None,
-    period_s: int | None,
-    deadline_at: float | None,
-    timed_out: int,
-    state_id: int | None,
-    since_at: float | None,
-) -> ServiceRow:
-    status = ServiceStatus(State(state) if state else None, period_s, deadline_at, bool(timed_out))
-    return ServiceRow(id_, server_id, name, status, state_id, since_at)
+def _service(row: Row) -> ServiceRow:
+    id_, server_id, name, state, period_s, deadline_at, timed_out, *rest = row
+    status = ServiceStatus(_STATES[state], period_s, deadline_at, timed_out == 1)
+    return ServiceRow(id_, server_id, name, status, *rest)
 
 
 def add_services(tx: Transaction, server_id: int, names: Sequence[str]) -> list[ServiceRow]:
@@ -89,30 +84,46 @@ def add_services(tx: Transaction, server_id: int, names: Sequence[str]) -> list[
     rows = [(server_id, name, name) for name in names]
     ids = tx.insert("services", ("server_id", "name", "title"), rows)
     return [
-        ServiceRow(id_, server_id, name, ServiceStatus(), None, None)
+        ServiceRow(id_, server_id, name, ServiceStatus(), None, None, None, None)
         for id_, name in zip(ids, names, strict=True)
     ]
 
 
-def add_states(tx: Transaction, rows: Sequence[tuple[int, float, State, str]]) -> list[int]:
-    """Add to the history: service id, when it was received, state, info. Returns the new ids."""
-    values = [(service, at, state.value, info) for service, at, state, info in rows]
-    return tx.insert("states", ("service_id", "received_at", "state", "info"), values)
+STATE_COLUMNS = ("service_id", "previous_id", "received_at", "seen_at", "state", "info")
+
+
+def add_states(tx: Transaction, rows: Sequence[Row]) -> list[int]:
+    """Add rows of STATE_COLUMNS to the history; return their ids."""
+    return tx.insert("states", STATE_COLUMNS, rows)
+
+
+_SAVED = (
+    "id", "state", "period_s", "deadline_at", "timed_out",
+    "state_id", "since_at", "seen_at", "last_state_id",
+)  # fmt: skip
 
 
 def save_services(tx: Transaction, rows: Sequence[ServiceRow]) -> None:
-    values = []
-    for row in rows:
-        status = row.status
-        state = status.state.value if status.state else None
-        late = int(status.timed_out)
-        period, deadline = status.period_s, status.deadline_at
-        values.append((state, period, deadline, late, row.state_id, row.since_at, row.id))
-    tx.execute_many(
-        "update services set state = ?, period_s = ?, deadline_at = ?, timed_out = ?,"
-        " state_id = ?, since_at = ? where id = ?",
-        values,
-    )
+    # In the order of their ids: nodes that lock in one order do not lock each other out.
+    values = [
+        (
+            row.id, row.status.state, row.status.period_s, row.status.deadline_at,
+            int(row.status.timed_out), row.state_id, row.since_at, row.seen_at, row.last_state_id,
+        )
+        for row in sorted(rows)
+    ]  # fmt: skip
+    tx.update("services", _SAVED, values)
+
+
+def save_reported(tx: Transaction, rows: Sequence[Row]) -> None:
+    """Save services that said the same again: id, deadline_at, state_id, seen_at, last_state_id."""
+    columns = ("id", "deadline_at", "state_id", "seen_at", "last_state_id")
+    tx.update("services", columns, sorted(rows))
+
+
+def mark(tx: Transaction) -> object:
+    """Return something that is another one after any report or alert was stored."""
+    return tx.fetch("select name, seq from sqlite_sequence where name in ('states', 'alerts')")
 
 
 def add_alerts(
@@ -127,15 +138,41 @@ def add_alerts(
     )  # fmt: skip
     rows = [
         (
-            one.server_id, one.service_id, one.state_id, now_at,
-            one.alert.channel.value, one.alert.event, one.alert.severity.value, one.alert.message,
+            server_id, service_id, state_id, now_at,
+            alert.channel.value, alert.event, alert.severity.value, alert.message,
         )
-        for one in raised
+        for alert, server_id, service_id, state_id in raised
     ]  # fmt: skip
     ids = tx.insert("alerts", columns, rows)
     if plugins:
         outbox = [(alert_id, plugin) for alert_id in ids for plugin in plugins]
         tx.insert("outbox", ("alert_id", "plugin"), outbox)
+
+
+def stored_seqs(tx: Transaction, server_id: int, spool: str) -> str | None:
+    """Return which reports of a spool are stored, as `save_seqs` was given them; None: none yet."""
+    rows = tx.fetch(
+        f"select seqs from spools where server_id = ? and spool = ? {tx.for_update}",
+        server_id,
+        spool,
+    )
+    return rows[0][0] if rows else None
+
+
+def save_seqs(
+    tx: Transaction, server_id: int, spool: str, seqs: str, now_at: float, *, known: bool
+) -> None:
+    """Keep which reports of a spool are stored. `known`: `stored_seqs` found it."""
+    if known:
+        tx.execute(
+            "update spools set seqs = ?, used_at = ? where server_id = ? and spool = ?",
+            seqs, now_at, server_id, spool,
+        )  # fmt: skip
+    else:
+        tx.execute(
+            "insert into spools (server_id, spool, seqs, used_at) values (?, ?, ?, ?)",
+            server_id, spool, seqs, now_at,
+        )  # fmt: skip
 
 
 def overdue(tx: Transaction, now_at: float, limit: int) -> list[int]:

@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from overc.daemon.store.engine import Row, Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """All servers, or one of them, or one service of it."""
-
-    server_id: int | None = None
-    service_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceView:
+class ServerRow(NamedTuple):
     id: int
     name: str
     title: str
+    ip: str
+
+
+class ServiceRow(NamedTuple):
+    """A service with its present state; without one it has no state_id."""
+
+    id: int
+    server_id: int
+    name: str
+    title: str
     period_s: int | None
-    timed_out: bool
+    timed_out: int
     state: str | None
     since_at: float | None
     state_id: int | None
     received_at: float | None
     info: str | None
-    n_alerts: int
 
 
-@dataclass(frozen=True, slots=True)
-class ServerView:
-    id: int
-    name: str
-    title: str
-    ip: str
-    n_alerts: int
-    services: tuple[ServiceView, ...]
+class Changes(NamedTuple):
+    """What came after a state and an alert; with `full`, all there is."""
 
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    servers: tuple[ServerView, ...]
-    n_alerts: int
+    full: bool
+    servers: list[ServerRow]
+    """All of them, in any case."""
+    services: list[ServiceRow]
+    alerts: list[Row]
+    """id, raised_at, server_id, service_id; the oldest first."""
     last_state_id: int
 
 
@@ -68,68 +64,82 @@ class AlertView:
 @dataclass(frozen=True, slots=True)
 class StateView:
     id: int
+    seen_at: float
     received_at: float
     state: str
     info: str
 
 
-def overview(tx: Transaction, selected: Selection, alerts_since_at: float) -> Overview | None:
-    """Return the selected servers and services by name; None where there is no such one."""
-    where, values = _where(selected, "services.server_id", "services.id")
-    services: dict[int, list[ServiceView]] = {}
-    own, of_servers = _count_alerts(tx, selected, alerts_since_at)
-    for server_id, id_, *rest in tx.fetch(
-        "select services.server_id, services.id, services.name, services.title, period_s,"
-        " timed_out, services.state, since_at, state_id, states.received_at, states.info"
-        f" from services left join states on states.id = state_id where {where}"
-        " order by services.name",
-        *values,
-    ):
-        service: Row = (id_, *rest, own[id_])
-        services.setdefault(server_id, []).append(ServiceView(*service))
-    if selected.service_id is not None:
-        if not services:
-            return None
-        where, values = "id = ?", tuple(services)
-    else:
-        where, values = _where(selected, "id", "id")
-    servers = []
-    for id_, *rest in tx.fetch(
-        f"select id, name, title, ip from servers where {where} order by name", *values
-    ):
-        server: Row = (id_, *rest, of_servers[id_], tuple(services.get(id_, ())))
-        servers.append(ServerView(*server))
-    if selected.server_id is not None and not servers:
-        return None
-    ids = [view.state_id or 0 for views in services.values() for view in views]
-    return Overview(tuple(servers), own.total(), max(ids, default=0))
+_SERVICES = (
+    "select services.id, services.server_id, services.name, services.title, period_s, timed_out,"
+    " services.state, since_at, state_id, states.received_at, states.info from services"
+)
 
 
-def _count_alerts(
-    tx: Transaction, selected: Selection, since_at: float
-) -> tuple[Counter[int | None], Counter[int | None]]:
-    """Return the alerts of each service, where None counts those of no service, and of servers."""
-    where, values = _where(selected, "server_id", "service_id")
-    own: Counter[int | None] = Counter()
-    of_servers: Counter[int | None] = Counter()
-    for server_id, service_id, count in tx.fetch(
-        "select server_id, service_id, count(*) from alerts"
-        f" where raised_at >= ? and {where} group by server_id, service_id",
-        since_at,
-        *values,
-    ):
-        own[service_id] += count
-        if service_id is None:
-            of_servers[server_id] += count
-    return own, of_servers
+def changes(
+    tx: Transaction,
+    state_id: int,
+    alert_id: int,
+    server_ids: Set[int],
+    n_services: int,
+    alerts_since_at: float,
+    *,
+    full: bool,
+) -> Changes:
+    """Return what was committed since these ids were the last ones.
+
+    Returns everything when asked to, when services came or went, and when so much has come that
+    this is less work.
+    """
+    [(newest_id,)] = tx.fetch("select coalesce(max(id), 0) from states")
+    servers = [ServerRow(*row) for row in tx.fetch("select id, name, title, ip from servers")]
+    if not full:
+        [(count,)] = tx.fetch("select count(*) from services")
+        full = count != n_services or not server_ids <= {server.id for server in servers}
+    full = full or newest_id - state_id > max(1000, 2 * n_services)
+    alerts_sql = (
+        "select id, raised_at, server_id, service_id from alerts"
+        " where id > ? and raised_at >= ? order by id"
+    )
+    if full:
+        return Changes(
+            True,
+            servers,
+            [
+                ServiceRow(*row)
+                for row in tx.fetch(f"{_SERVICES} left join states on states.id = state_id")
+            ],
+            tx.fetch(alerts_sql, 0, alerts_since_at),
+            newest_id,
+        )
+    found = tx.fetch(
+        f"{_SERVICES} join states on states.service_id = services.id and states.id = state_id"
+        " where states.id > ?",
+        state_id,
+    )
+    new_alerts = tx.fetch(alerts_sql, alert_id, alerts_since_at)
+    about = {service_id for _, _, _, service_id in new_alerts if service_id is not None}
+    found += tx.fetch_in(
+        f"{_SERVICES} left join states on states.id = state_id where services.id in (:keys)", about
+    )
+    return Changes(False, servers, [ServiceRow(*row) for row in found], new_alerts, newest_id)
 
 
 def history(tx: Transaction, service_id: int, since_at: float) -> list[StateView]:
     """Return the states of a service, newest first."""
+    # Along the chain, which is in the order of receiving: no state is seen after it is received.
     rows = tx.fetch(
-        "select id, received_at, state, info from states"
-        " where service_id = ? and received_at >= ? order by id desc",
+        "with recursive chain (id, previous_id, seen_at, received_at, state, info) as ("
+        "select states.id, states.previous_id, states.seen_at, states.received_at,"
+        " states.state, states.info"
+        " from services join states on states.id = services.last_state_id where services.id = ?"
+        " union all select states.id, states.previous_id, states.seen_at, states.received_at,"
+        " states.state, states.info"
+        " from chain join states on states.id = chain.previous_id where states.received_at >= ?)"
+        " select id, seen_at, received_at, state, info from chain where seen_at >= ?"
+        " order by seen_at desc, id desc",
         service_id,
+        since_at,
         since_at,
     )
     return [StateView(*row) for row in rows]
@@ -149,24 +159,35 @@ _ALERTS = (
 )
 
 
-def alerts(tx: Transaction, selected: Selection, since_at: float) -> list[AlertView] | None:
+def alerts(
+    tx: Transaction, server_id: int | None, service_id: int | None, since_at: float
+) -> list[AlertView] | None:
     """Return alerts, newest first; None where there is no such server or service."""
-    if not _exists(tx, selected):
-        return None
-    where, values = _where(selected, "alerts.server_id", "alerts.service_id")
+    where = "1 = 1"
+    values: Row = ()
+    if service_id is not None:
+        if service_name(tx, service_id) is None:
+            return None
+        where, values = "alerts.service_id = ?", (service_id,)
+    elif server_id is not None:
+        if not tx.fetch("select 1 from servers where id = ?", server_id):
+            return None
+        where, values = "alerts.server_id = ?", (server_id,)
     sql = f"{_ALERTS} where raised_at >= ? and {where} order by alerts.id desc"
     return [AlertView(*row) for row in tx.fetch(sql, since_at, *values)]
 
 
 def alerts_of_service(tx: Transaction, service_id: int, since_at: float) -> list[AlertView]:
     """Return the alerts of a service that hang on a state received since then, oldest first."""
-    sql = f"{_ALERTS} where alerts.service_id = ? and states.received_at >= ? order by alerts.id"
+    sql = f"{_ALERTS} where alerts.service_id = ? and states.seen_at >= ? order by alerts.id"
     return [AlertView(*row) for row in tx.fetch(sql, service_id, since_at)]
 
 
 def delete_server(tx: Transaction, server_id: int) -> str | None:
     """Delete a server with all that is known of it; return its name, None if there is none."""
     rows = tx.fetch("select name from servers where id = ?", server_id)
+    for (service_id,) in tx.fetch("select id from services where server_id = ?", server_id):
+        _delete_history(tx, service_id)
     tx.execute("delete from servers where id = ?", server_id)
     return rows[0][0] if rows else None
 
@@ -174,21 +195,20 @@ def delete_server(tx: Transaction, server_id: int) -> str | None:
 def delete_service(tx: Transaction, service_id: int) -> str | None:
     """Delete a service with all that is known of it; return its name, None if there is none."""
     name = service_name(tx, service_id)
+    _delete_history(tx, service_id)
     tx.execute("delete from services where id = ?", service_id)
     return name
 
 
-def _exists(tx: Transaction, selected: Selection) -> bool:
-    if selected.service_id is not None:
-        return service_name(tx, selected.service_id) is not None
-    if selected.server_id is not None:
-        return bool(tx.fetch("select 1 from servers where id = ?", selected.server_id))
-    return True
-
-
-def _where(selected: Selection, server: str, service: str) -> tuple[str, Row]:
-    if selected.service_id is not None:
-        return f"{service} = ?", (selected.service_id,)
-    if selected.server_id is not None:
-        return f"{server} = ?", (selected.server_id,)
-    return "1 = 1", ()
+def _delete_history(tx: Transaction, service_id: int) -> None:
+    # What is not reached, because a part before it was pruned, is pruned in its turn.
+    rows = tx.fetch(
+        "with recursive chain (id, previous_id) as ("
+        "select states.id, states.previous_id from services"
+        " join states on states.id = services.last_state_id where services.id = ?"
+        " union all select states.id, states.previous_id"
+        " from chain join states on states.id = chain.previous_id)"
+        " select id from chain",
+        service_id,
+    )
+    tx.delete("states", [row[0] for row in rows])

@@ -1,0 +1,90 @@
+"""The services that the writer's thread works on, kept from one transaction to the next.
+
+Note [Cached services]
+~~~~~~~~~~~~~~~~~~~~~~
+Nearly every report is about services that reported a minute ago. Where this process is the only
+writer their rows are kept in memory, and nothing is read before it is written again. The rows in
+memory may be ahead of the database when a transaction failed after they were changed, so each
+transaction leaves a mark of where the database then stood, and the next one drops everything when
+it finds another mark. With several writers (`Transaction.sole_writer` is false) nothing is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from overc.daemon.store import records
+from overc.daemon.store.engine import Transaction
+from overc.daemon.store.records import ServiceRow
+
+
+class Service:
+    """A service as it stands within a transaction."""
+
+    __slots__ = (
+        "id", "last_state_id", "name", "seen_at", "server_id", "since_at", "state_id", "status",
+    )  # fmt: skip
+
+    def __init__(self, row: ServiceRow) -> None:
+        (
+            self.id, self.server_id, self.name, self.status,
+            self.state_id, self.since_at, self.seen_at, self.last_state_id,
+        ) = row  # fmt: skip
+
+    def row(self) -> ServiceRow:
+        return ServiceRow(
+            self.id, self.server_id, self.name, self.status,
+            self.state_id, self.since_at, self.seen_at, self.last_state_id,
+        )  # fmt: skip
+
+
+class ServiceCache:
+    """Services by server and name, and by id. For one thread only."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[int, dict[str, Service]] = {}
+        self._by_id: dict[int, Service] = {}
+        self._mark: object = None
+
+    def begin(self, tx: Transaction) -> None:
+        """Drop everything that may not be what the database holds."""
+        if not tx.sole_writer or self._mark is None or self._mark != records.mark(tx):
+            self.clear()
+        # Until the end is reached, nothing can be said of what is in memory.
+        self._mark = None
+
+    def end(self, tx: Transaction) -> None:
+        """Note where the database stands, for the next transaction."""
+        if tx.sole_writer:
+            self._mark = records.mark(tx)
+
+    def clear(self) -> None:
+        self._by_name.clear()
+        self._by_id.clear()
+        self._mark = None
+
+    def find_names(
+        self, tx: Transaction, server_id: int, names: Iterable[str]
+    ) -> dict[str, Service]:
+        """Return a server's services by name, at least those named; unknown ones are created."""
+        known = self._by_name.setdefault(server_id, {})
+        missing = [name for name in names if name not in known]
+        if missing:
+            self._keep(records.find_services(tx, server_id, missing))
+            unknown = [name for name in missing if name not in known]
+            self._keep(records.add_services(tx, server_id, unknown))
+        return known
+
+    def find_ids(self, tx: Transaction, ids: Iterable[int]) -> list[Service]:
+        """Return the services of these ids that exist."""
+        wanted = list(ids)
+        self._keep(
+            records.find_services_by_id(tx, [id_ for id_ in wanted if id_ not in self._by_id])
+        )
+        return [self._by_id[id_] for id_ in wanted if id_ in self._by_id]
+
+    def _keep(self, rows: Iterable[ServiceRow]) -> None:
+        for row in rows:
+            service = Service(row)
+            self._by_name.setdefault(service.server_id, {})[service.name] = service
+            self._by_id[service.id] = service

@@ -1,0 +1,83 @@
+"""The reporting API's routes, on the short way (see Note [Short way] in `overc.web.limits`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+
+from overc.daemon.settings import Credentials
+from overc.model import Report
+from overc.web import reports
+from overc.web.access import Refusal, check_access, header
+from overc.web.answers import ALWAYS, Answer, as_json, refusal_as_json, refusal_of
+from overc.web.limits import LimitedRequest
+
+
+class Intake(Protocol):
+    """What the reporting API needs of `overc.daemon.intake.Intake`."""
+
+    def submit(self, report: Report) -> Deferred[None]: ...
+
+
+class Reporting:
+    """Takes the requests of `overc.web.reports.DECODERS` in, and answers after the commit."""
+
+    def __init__(self, intake: Intake, auth: Credentials | None) -> None:
+        self._intake = intake
+        self._auth = auth
+
+    def exact(self) -> dict[tuple[bytes, bytes], Callable[[LimitedRequest], None]]:
+        """Return the routes for `LimitedSite`."""
+        return {(b"POST", path.encode()): self._short_way(path) for path in reports.DECODERS}
+
+    async def answer(self, request: Request, path: str) -> Answer:
+        """Serve a request that came by Klein. Raises what `refusal_of` knows."""
+        decode, reply = reports.DECODERS[path]
+        await self._take(request, decode)
+        return as_json(reply)
+
+    def _short_way(self, path: str) -> Callable[[LimitedRequest], None]:
+        decode, reply = reports.DECODERS[path]
+        body, headers = as_json(reply).body, header_lines(as_json(reply))
+
+        def serve(request: LimitedRequest) -> None:
+            try:
+                check_access(request, self._auth)
+                stored = self._take(request, decode)
+            except Exception as error:
+                refuse(request, error)
+                return
+            stored.addCallbacks(
+                lambda _: request.send(200, headers, body),
+                lambda failure: refuse(request, failure.value, failure),
+            )
+
+        return serve
+
+    def _take(self, request: Request, decode: Callable[[bytes, str], Report]) -> Deferred[None]:
+        encoding = header(request, b"content-encoding")
+        if (encoding or "").lower() not in ("", "identity"):
+            raise Refusal(
+                415, f"Content-Encoding {encoding!r:.40} is not taken: send the body as it is"
+            )
+        assert request.content is not None
+        return self._intake.submit(decode(request.content.read(), _peer_ip(request)))
+
+
+def refuse(request: LimitedRequest, error: Exception, failure: Failure | None = None) -> None:
+    answer = refusal_as_json(refusal_of(error, request.path, failure))
+    request.send(answer.code, header_lines(answer), answer.body)
+
+
+def header_lines(answer: Answer) -> bytes:
+    headers = {"Content-Type": answer.content_type, **ALWAYS, **answer.headers}
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+
+
+def _peer_ip(request: Request) -> str:
+    # A Unix socket's peer has no host.
+    return getattr(request.getClientAddress(), "host", "")
