@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -37,10 +38,14 @@ class Pusher(Protocol):
     async def push_alerts(self, alerts: Sequence[AlertReport]) -> None: ...
 
 
-def retry_s(failures: int, random: float) -> float:
-    """Return the wait after so many failures in a row; `random` is from 0 up to 1."""
+def retry_s(failures: int, random: float, shortest_period_s: float) -> float:
+    """Return the wait after so many failures in a row; `random` is from 0 up to 1.
+
+    A server that is back gives every service one period before it calls it late, so no wait is
+    longer than three quarters of the shortest one.
+    """
     doubled_s: float = RETRY_FIRST_S * 2 ** min(failures - 1, 30)
-    return min(RETRY_MOST_S, doubled_s) * (0.5 + random)
+    return min(RETRY_MOST_S, doubled_s, shortest_period_s / 2) * (0.5 + random)
 
 
 class Delivery(Service):
@@ -57,12 +62,14 @@ class Delivery(Service):
         *,
         random: Callable[[], float],
         failed: Callable[[Exception], None],
+        shortest_period_s: float = math.inf,
     ) -> None:
         self._reactor = reactor
         self._pusher = pusher
         self._outbox = outbox
         self._random = random
         self._failed = failed
+        self._shortest_period_s = shortest_period_s
         self._wanted_at: float | None = None
         self._retry_at = 0.0
         self._failures = 0
@@ -150,14 +157,17 @@ class Delivery(Service):
         except Unavailable as e:
             self._failures += 1
             self._complain(_SERVER, str(e))
-            self._retry_in(retry_s(self._failures, self._random()))
+            self._retry_in(self._wait_s())
         except Refused as e:
             self._complain(_SERVER, str(e))
             self._retry_in(self._slow_s())
         except Exception as e:
             self._failures += 1
-            self._retry_in(retry_s(self._failures, self._random()))
+            self._retry_in(self._wait_s())
             self._failed(e)
+
+    def _wait_s(self) -> float:
+        return retry_s(self._failures, self._random(), self._shortest_period_s)
 
     async def _send_states(self, reports: list[ServiceReport]) -> None:
         try:

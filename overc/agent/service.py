@@ -65,7 +65,14 @@ class MonitorService(Service):
         self._pusher = pusher
         self._outbox = Outbox()
         self._failures: dict[str, float] = {}
-        self._delivery = Delivery(reactor, pusher, self._outbox, random=random, failed=self.failed)
+        self._delivery = Delivery(
+            reactor,
+            pusher,
+            self._outbox,
+            random=random,
+            failed=self.failed,
+            shortest_period_s=min(service.period_s for service in settings.services),
+        )
         self._plugins = PluginRunner(
             reactor,
             commands,

@@ -55,20 +55,23 @@ class Bench:
 
 
 @pytest.mark.parametrize(
-    "failures, random, expected",
+    "failures, random, period_s, expected",
     [
-        (1, 0.5, 1.0),
-        (2, 0.5, 2.0),
-        (5, 0.5, 16.0),
-        (6, 0.5, 20.0),
-        (10_000, 0.5, 20.0),
-        (10_000, 0.0, 10.0),
-        (10_000, 0.999, 29.98),
-        (1, 0.0, 0.5),
+        (1, 0.5, 3600, 1.0),
+        (2, 0.5, 3600, 2.0),
+        (5, 0.5, 3600, 16.0),
+        (6, 0.5, 3600, 20.0),
+        (10_000, 0.5, 3600, 20.0),
+        (10_000, 0.0, 3600, 10.0),
+        (10_000, 0.999, 3600, 29.98),
+        (1, 0.0, 3600, 0.5),
+        (10_000, 0.5, 10, 5.0),
+        (10_000, 1.0, 10, 7.5),
+        (1, 1.0, 1, 0.75),
     ],
 )
-def test_retry(failures: int, random: float, expected: float) -> None:
-    assert retry_s(failures, random) == pytest.approx(expected)
+def test_retry(failures: int, random: float, period_s: float, expected: float) -> None:
+    assert retry_s(failures, random, period_s) == pytest.approx(expected)
 
 
 def test_what_is_there_goes_in_one_request() -> None:
