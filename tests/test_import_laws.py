@@ -77,6 +77,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("config", "import twisted", "Decisions know neither Twisted nor SQL"),
         ("daemon/judge", "def f():\n    import pymysql", "Decisions know neither Twisted nor SQL"),
         ("daemon/judge", "import overc.process", "Decisions know neither Twisted nor SQL"),
+        ("daemon/seqs", "import twisted", "Decisions know neither Twisted nor SQL"),
         ("agent/schedule", "import twisted.internet", "Decisions know neither Twisted nor SQL"),
         ("agent/nagios", "from twisted import python", "Decisions know neither Twisted nor SQL"),
         ("agent/runner", "from overc.daemon import judge", "The agent knows nothing of the server"),
@@ -84,16 +85,17 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (
             "daemon/store/engine",
             "import overc.daemon.judge",
-            "The store stands on model, config and clock",
+            "The store stands on model, config, clock and logging",
         ),
         (
             "daemon/store/engine",
             "import overc.process",
-            "The store stands on model, config and clock",
+            "The store stands on model, config, clock and logging",
         ),
         ("web/site", "import sqlite3", "Only the store knows the databases"),
         ("client", "import treq", "overcli needs the standard library alone"),
         ("cli", "import overc.process", "overcli needs the standard library alone"),
+        ("backup", "import msgspec", "overcli needs the standard library alone"),
     ],
 )
 def test_a_broken_law_is_seen(copy: Path, module: str, seed: str, law: str) -> None:
@@ -139,7 +141,9 @@ def test_only_the_taps_and_cli_import_the_reactor() -> None:
     assert len(files) > len(MAY_IMPORT_THE_REACTOR)
 
 
-@pytest.mark.parametrize("module", ["overc.cli", "overc.client", "overc.config", "overc.model"])
+@pytest.mark.parametrize(
+    "module", ["overc.cli", "overc.client", "overc.backup", "overc.config", "overc.model"]
+)
 def test_these_load_nothing_but_the_standard_library(module: str) -> None:
     code = f"""
 import sys

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred, fail
+from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 
 from overc.clock import Clock
@@ -109,6 +110,8 @@ class Intake(Service):
             derivation = await self._prove(report.server)
         finally:
             self._proving -= 1
+        if not self.running:
+            raise Overloaded("the server is stopping: send the report again soon")
         await self._enqueue(Submission(report, derivation), recalled=False)
 
     async def _prove(self, server: ServerIdentity) -> str:
@@ -151,12 +154,14 @@ class Intake(Service):
             flushed.callback(None)
 
     async def _record_in_time(self, batch: list[_Waiting]) -> Callable[[], None]:
-        timer = self._reactor.callLater(ANSWER_S, self._give_up, batch)
+        # Again and again: while a transaction is stuck others come and wait behind it.
+        timer = LoopingCall(self._give_up, batch)
+        timer.clock = self._reactor
+        timer.start(ANSWER_S, now=False)
         try:
             return await self._record(batch)
         finally:
-            if timer.active():
-                timer.cancel()
+            timer.stop()
 
     def _give_up(self, batch: list[_Waiting]) -> None:
         """Answer those who have waited for long enough; their transaction may still succeed."""

@@ -92,6 +92,12 @@ class Recorder:
         self._cache.end(tx)
         return len(raised)
 
+    def grant_periods(self, tx: Transaction, now_at: float) -> None:
+        """Give every service that is awaited its whole period again, from now on."""
+        # The services in memory have their former deadlines.
+        self._cache.clear()
+        records.grant_periods(tx, now_at)
+
     def delete_server(self, tx: Transaction, server_id: int) -> str | None:
         """Delete a server with all that is known of it; return its name, None if there is none."""
         self._cache.clear()

@@ -7,6 +7,9 @@ in memory and brought up to date before each look, by reading what the database 
 last one: new states and new alerts by their ids. What is shown is what was committed, also by other
 nodes, and while nobody looks nothing is done. A service that fell late has a new alert, so it is
 found too; servers and services that came or went are found by their number.
+
+Where several nodes write, a lower id may be committed after a higher one was seen. So what came in
+the last SETTLE_S is read again each time, and what is as it was is passed over.
 """
 
 from __future__ import annotations
@@ -24,6 +27,12 @@ from overc.daemon.store.status import Changes, ServerRow, ServiceRow
 
 ALERTS_S = 24 * 3600
 """Alerts count for so long."""
+
+SETTLE_S = 30.0
+"""A transaction has ended so long after it was given its ids."""
+
+SETTLE_IDS = 10_000
+"""So many ids before the last one may be under way when nothing is known yet."""
 
 
 class ServiceEntry:
@@ -72,12 +81,18 @@ class Snapshot:
         """Alerts that are about no server."""
         self._last_state_id = 0
         self._last_alert_id = 0
+        self._counted: set[int] = set()
+        """The alerts after the settled ones that were counted."""
+        self._seen: deque[tuple[float, int, int]] = deque()
+        """When which ids were the last ones, on the steady clock; the first one is settled."""
         self._loaded = False
         self._refreshing = False
         self._waiting: list[Deferred[None]] = []
-        self.version = 0
+        # A page that was open when the server started anew has a version of the former process.
+        # This one counts from a number which that one has not reached.
+        self.version = int(clock.wall() * 1_000_000)
         """Of the newest change; it means nothing to another process."""
-        self.complete_since = 0
+        self.complete_since = self.version
         """Changes from before this version are not all known: something was removed."""
 
     async def refresh(self) -> None:
@@ -95,6 +110,7 @@ class Snapshot:
     async def _refresh(self) -> None:
         while self._waiting:
             waiting, self._waiting = self._waiting, []
+            full, self._loaded = not self._loaded, True
             try:
                 self._apply(
                     await self._store.read(
@@ -105,10 +121,12 @@ class Snapshot:
                         self._servers.keys(),
                         len(self._services),
                         self._clock.wall() - ALERTS_S,
-                        full=not self._loaded,
+                        full=full,
+                        settled=self._seen[0][1:] if self._seen else None,
                     )
                 )
             except Exception as e:
+                self._loaded = False
                 for one in waiting:
                     one.errback(e)
             else:
@@ -154,33 +172,60 @@ class Snapshot:
         for server in changes.servers:
             known = self._servers.setdefault(server.id, ServerEntry(server))
             known.row = server
-        touched = {row.id for row in changes.services}
-        for row in changes.services:
-            self._put(row)
+        touched = {row.id for row in changes.services if self._put(row)}
         for alert_id, raised_at, server_id, service_id in changes.alerts:
+            if alert_id in self._counted:
+                continue
+            self._counted.add(alert_id)
             self._last_alert_id = max(self._last_alert_id, alert_id)
             self._alerts.append((raised_at, server_id, service_id))
             touched |= self._count(server_id, service_id, 1)
         touched |= self._drop_old_alerts()
         self._last_state_id = max(self._last_state_id, changes.last_state_id)
+        self._settle(in_order=changes.in_order)
         self._mark(touched)
-        self._loaded = True
+
+    def _settle(self, *, in_order: bool) -> None:
+        """Note the last ids, and forget what was needed for those that are settled by now."""
+        now_at = self._clock.steady()
+        last = (self._last_state_id, self._last_alert_id)
+        if in_order:
+            self._counted.clear()
+            return
+        if not self._seen:
+            state_id, alert_id = last
+            self._seen.append((now_at, state_id - SETTLE_IDS, alert_id - SETTLE_IDS))
+        # Not one for each look: there may be many in a second.
+        if now_at - self._seen[-1][0] >= 1:
+            self._seen.append((now_at, *last))
+        settled = False
+        while len(self._seen) > 1 and self._seen[1][0] <= now_at - SETTLE_S:
+            self._seen.popleft()
+            settled = True
+        if settled or len(self._counted) > 2 * SETTLE_IDS:
+            self._counted = {id_ for id_ in self._counted if id_ > self._seen[0][2]}
 
     def _clear(self) -> None:
         self._servers.clear()
         self._services.clear()
         self._changed.clear()
         self._alerts.clear()
+        self._counted.clear()
+        self._seen.clear()
         self._own_alerts = self._last_state_id = self._last_alert_id = 0
         self.version += 1
         self.complete_since = self.version
 
-    def _put(self, row: ServiceRow) -> None:
+    def _put(self, row: ServiceRow) -> bool:
+        """Keep what a service is like now; say whether that is another thing than before."""
         entry = self._services.get(row.id)
         if entry is None:
             entry = self._services[row.id] = ServiceEntry(row)
             self._servers[row.server_id].services[row.id] = entry
+            return True
+        changed = entry.row != row
         entry.row = row
+        return changed
 
     def _count(self, server_id: int | None, service_id: int | None, by: int) -> set[int]:
         """Count an alert in or out; return the service that this changes, if it is one."""

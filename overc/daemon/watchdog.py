@@ -117,21 +117,26 @@ class Watchdog(Service):
             more = len(ids) == CHUNK
 
     async def _grant_grace(self, now_at: float) -> None:
-        if self._excused:
-            log.warn("reports could not be stored: all periods start anew")
-        elif self._last_tick_at is not None:
+        excused, gap_s = self._excused, None
+        if not excused and self._last_tick_at is not None:
             gap_s = now_at - self._last_tick_at
             if gap_s <= GAP_S:
                 if gap_s > 2 * TICK_S:
                     self._held_s, self._held_until_at = gap_s, now_at + SETTLE_S
                 return
-            log.warn("the watchdog paused for {gap:.1f} s: all periods start anew", gap=gap_s)
         self._excused = False
         try:
-            await self._store.write("grant every service its period", records.grant_periods, now_at)
+            await self._store.write(
+                "grant every service its period", self._recorder.grant_periods, now_at
+            )
         except BaseException:
             self._excused = True
             raise
+        # Only now: while the database is away this is tried four times a second.
+        if excused:
+            log.warn("reports could not be stored: all periods start anew")
+        elif gap_s is not None:
+            log.warn("the watchdog paused for {gap:.1f} s: all periods start anew", gap=gap_s)
 
     async def _judge(self, ids: list[int], judged_at: float) -> None:
         now = Times(self._clock.wall(), judged_at)

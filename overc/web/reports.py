@@ -268,7 +268,10 @@ def _in_words(error: str) -> str:
         name = missing.group(1)
         return f"{path}.{name}: is missing" if path else f"{name}: is missing"
     if wrong := _WRONG_TYPE.fullmatch(reason):
-        wanted = [_TYPES.get(word, word) for word in wrong.group(1).split(" | ") if word != "null"]
+        words = [word for word in wrong.group(1).split(" | ") if word != "null"]
+        wanted = [_TYPES.get(word, word) for word in words]
+        if "int" in words and "float" not in words:
+            wanted[words.index("int")] = "a whole number"
         got = _TYPES.get(wrong.group(2), wrong.group(2))
         reason = f"expected {' or '.join(dict.fromkeys(wanted))}, got {got}"
     return f"{path}: {reason}" if path else f"the body: {reason}"
@@ -280,7 +283,7 @@ def _refuse_duplicates(body: bytes, keys: int) -> None:
     `keys`: how many keys were decoded. Something like a key may stand in a string too, so a larger
     count only means that it has to be looked at closely, and an equal one that all is well.
     """
-    if len(_KEY.findall(body)) <= keys:
+    if body.count(b":") <= keys or len(_KEY.findall(body)) <= keys:
         return
 
     def check(pairs: list[tuple[str, Any]]) -> None:

@@ -1,4 +1,12 @@
-"""The store in a SQLite file."""
+"""The store in a SQLite file.
+
+Note [Checkpoints]
+~~~~~~~~~~~~~~~~~~
+Left to itself SQLite copies the write-ahead log into the database within some writer's commit, and
+all who wait for that commit wait for the copy and its sync. Here another connection does it in a
+thread of its own while the writer goes on. Only if the log never comes to its end that way, because
+writers are always faster, the writer has to wait for it once.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +16,23 @@ from collections.abc import Callable
 from typing import Any, Concatenate
 
 from twisted.enterprise import adbapi
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.threads import deferToThread
 
 from overc.daemon.store.engine import P, T, Transaction
 from overc.daemon.store.errors import StorageError
 from overc.daemon.store.migrations import migrate_sqlite
+from overc.logging import get_logger
+
+log = get_logger(__name__)
 
 READERS = 2
+
+WAL_BYTES = 16 * 1024 * 1024
+"""The write-ahead log is copied into the database when it is larger than this."""
+
+WAL_BYTES_MAX = 16 * WAL_BYTES
+"""And larger than this it is started anew, for which the writer has to wait."""
 
 
 class SqliteStore:
@@ -29,17 +47,21 @@ class SqliteStore:
         self._opened = False
         self._writer = self._pool("overc-writer", 1, _open_writer)
         self._readers = self._pool("overc-readers", READERS, _open_reader)
+        self._checkpointer = self._pool("overc-checkpointer", 1, _open_checkpointer)
+        self._checkpointing = False
 
     async def open(self) -> None:
         await deferToThread(prepare, self.path)
         self._writer.start()
         self._readers.start()
+        self._checkpointer.start()
         self._opened = True
 
     def close(self) -> None:
         self._opened = False
         self._writer.close()
         self._readers.close()
+        self._checkpointer.close()
 
     async def write(
         self,
@@ -53,7 +75,11 @@ class SqliteStore:
             cursor.execute("begin immediate")
             return interaction(Transaction(cursor), *args, **kwargs)
 
-        return await self._run(self._writer, description, begin)
+        result = await self._run(self._writer, description, begin)
+        if not self._checkpointing and self._wal_bytes() > WAL_BYTES:
+            self._checkpointing = True
+            ensureDeferred(self._checkpoint())
+        return result
 
     async def read(
         self,
@@ -68,6 +94,29 @@ class SqliteStore:
 
         return await self._run(self._readers, description, begin)
 
+    async def _checkpoint(self) -> None:
+        """Copy the write-ahead log into the database, beside the writer: see Note [Checkpoints]."""
+        mode = "restart" if self._wal_bytes() > WAL_BYTES_MAX else "passive"
+        try:
+            await self._checkpointer.runWithConnection(_checkpoint, mode)
+        except sqlite3.Error as e:
+            self._end_on_failed_sync(e)
+            log.warn("the write-ahead log of {path} grows: {error}", path=self.path, error=e)
+        finally:
+            self._checkpointing = False
+
+    def _wal_bytes(self) -> int:
+        try:
+            return os.stat(f"{self.path}-wal").st_size
+        except OSError:
+            return 0
+
+    def _end_on_failed_sync(self, error: sqlite3.Error) -> None:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_FSYNC":
+            # The kernel reports a failed sync once and forgets it: what comes after would seem
+            # to be durable, on top of pages that never reached the disk.
+            self._fatal(f"the disk failed under the database {self.path}: {error}")
+
     async def _run(
         self, pool: adbapi.ConnectionPool, description: str, begin: Callable[[Any], T]
     ) -> T:
@@ -76,10 +125,7 @@ class SqliteStore:
         try:
             result: T = await pool.runInteraction(begin)
         except sqlite3.Error as e:
-            if getattr(e, "sqlite_errorname", "") == "SQLITE_IOERR_FSYNC":
-                # The kernel reports a failed sync once and forgets it: what comes after would seem
-                # to be durable, on top of pages that never reached the disk.
-                self._fatal(f"the disk failed under the database {self.path}: {e}")
+            self._end_on_failed_sync(e)
             raise StorageError(f"Unable to {description}: {e}") from e
         return result
 
@@ -118,10 +164,16 @@ def _open_writer(connection: sqlite3.Connection) -> None:
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     connection.execute("pragma foreign_keys = on")
-    # A checkpoint copies what changed since the last one, however often it changed: seldom is
-    # cheaper. 8,000 pages make a WAL file of 32 MB.
-    connection.execute("pragma wal_autocheckpoint = 8000")
+    connection.execute("pragma wal_autocheckpoint = 0")
     connection.execute("pragma cache_size = -65536")
+
+
+def _open_checkpointer(connection: sqlite3.Connection) -> None:
+    connection.execute("pragma synchronous = full")
+
+
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> None:
+    connection.execute(f"pragma wal_checkpoint({mode})").fetchall()
 
 
 def _open_reader(connection: sqlite3.Connection) -> None:

@@ -42,6 +42,8 @@ class Changes(NamedTuple):
     alerts: list[Row]
     """id, raised_at, server_id, service_id; the oldest first."""
     last_state_id: int
+    in_order: bool = True
+    """Ids are committed in their order, since one process writes all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,13 @@ def changes(
     alerts_since_at: float,
     *,
     full: bool,
+    settled: tuple[int, int] | None = None,
 ) -> Changes:
     """Return what was committed since these ids were the last ones.
 
     Returns everything when asked to, when services came or went, and when so much has come that
-    this is less work.
+    this is less work. `settled`: a state's and an alert's id to begin after instead, since some
+    between them and the last ones may not have been committed when those were.
     """
     [(newest_id,)] = tx.fetch("select coalesce(max(id), 0) from states")
     servers = [ServerRow(*row) for row in tx.fetch("select id, name, title, ip from servers")]
@@ -111,7 +115,10 @@ def changes(
             ],
             tx.fetch(alerts_sql, 0, alerts_since_at),
             newest_id,
+            tx.sole_writer,
         )
+    if settled is not None:
+        state_id, alert_id = settled
     found = tx.fetch(
         f"{_SERVICES} join states on states.service_id = services.id and states.id = state_id"
         " where states.id > ?",
@@ -122,7 +129,14 @@ def changes(
     found += tx.fetch_in(
         f"{_SERVICES} left join states on states.id = state_id where services.id in (:keys)", about
     )
-    return Changes(False, servers, [ServiceRow(*row) for row in found], new_alerts, newest_id)
+    return Changes(
+        False,
+        servers,
+        [ServiceRow(*row) for row in found],
+        new_alerts,
+        newest_id,
+        tx.sole_writer,
+    )
 
 
 def history(tx: Transaction, service_id: int, since_at: float) -> list[StateView]:
