@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PLUGINS := load memory disk process http
 
-.PHONY: help run test lint format clean
+.PHONY: help run test lint bench format clean
 
 help:
 	@echo 'make run     a server and an agent that watches this machine; PORT=5001 for another port'
 	@echo 'make test    all tests; TESTS="tests/daemon -k judge" for some'
 	@echo 'make lint    ruff and mypy'
+	@echo 'make bench   how fast it is; BENCH="--only post1" for one row, BENCH=--help for more'
 	@echo 'make format  let ruff write the code anew'
 	@echo 'make clean   remove the environment and what was built; your data in var/ stays'
 
@@ -29,6 +30,9 @@ lint: $(VENV)/.dev
 	    MYPYPATH=etc/overc/plugin.d $(BIN)/mypy --no-error-summary \
 	        "etc/overc/plugin.d/$$plugin" || exit 1; \
 	done
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench $(BENCH)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix . $(PLUGINS:%=etc/overc/plugin.d/%)

@@ -1,0 +1,35 @@
+"""`make bench` works: one row on a real server. How fast it is, is not a test's business."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("generator", [[], ["--own-load"]], ids=["wrk if there", "our own"])
+def test_a_row_is_measured_and_printed(tmp_path: pathlib.Path, generator: list[str]) -> None:
+    found = tmp_path / "figures.json"
+    command = [
+        sys.executable, "-m", "bench", "--quick", "--only", "post1", "--database", "sqlite",
+        "--connections", "4", "--cache", str(tmp_path / "cache"), "--json", str(found), *generator,
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "post1 on sqlite" in done.stdout
+    assert "fdatasync" in done.stdout
+    document = json.loads(found.read_text())
+    [row] = document["rows"]
+    assert (row["name"], row["engine"], row["fault"]) == ("post1", "sqlite", None)
+    figures = {figure["name"]: figure for figure in row["figures"]}
+    assert figures["Y"]["median"] > 0
+    assert figures["requests/s over Y"]["goal"] == ">= 0.8"
+    assert figures["errors that clients saw"]["median"] == 0
+    assert list((tmp_path / "cache").iterdir()) == [], "the run's folder is left behind"
