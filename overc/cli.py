@@ -1,7 +1,7 @@
-"""overcli: report from the command line, or run the agent in the foreground.
+"""overcli: report from the command line, run the agent in the foreground, copy a database.
 
-`ping`, `service-status` and `alert` need the standard library alone, so nothing of the agent is
-imported before `monitor` is asked for.
+All but `monitor` need the standard library alone, so nothing of the agent is imported before it is
+asked for.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser.parse_args(argv)
         if args.command == "monitor":
             return _monitor(args)
+        if args.command == "backup":
+            return _back_up(args)
         return _report(_client(parser, args, os.environ), args)
     except SystemExit as e:
         # argparse has printed the usage, the help or the version.
@@ -102,6 +104,12 @@ def _parser() -> argparse.ArgumentParser:
 
     monitor = commands.add_parser("monitor", help="run the agent in the foreground")
     monitor.add_argument("config", metavar="CONFIG.ini")
+
+    backup = commands.add_parser(
+        "backup", help="copy the server's SQLite database while the server runs"
+    )
+    backup.add_argument("database", metavar="DATABASE.db")
+    backup.add_argument("copy", metavar="COPY.db", help="a file that does not exist yet")
     return parser
 
 
@@ -172,6 +180,18 @@ def _monitor(args: argparse.Namespace) -> int:
     }
     settings = load(args.config, os.environ, overrides)
     return run_in_foreground(settings, verbose=args.verbose)
+
+
+def _back_up(args: argparse.Namespace) -> int:
+    # Here, since all other commands work with a Python that was built without SQLite.
+    from overc.backup import BackupError, back_up
+
+    try:
+        back_up(args.database, args.copy)
+    except BackupError as e:
+        _complain(f"overcli: {e}")
+        return FAILED
+    return 0
 
 
 def _print(text: str) -> int:

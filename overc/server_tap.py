@@ -18,6 +18,7 @@ from overc.clock import SystemClock, put_on_monotonic_clock
 from overc.config import ConfigError
 from overc.daemon import keys, settings
 from overc.daemon.dispatch import Dispatch
+from overc.daemon.housekeeping import Housekeeping, Retention
 from overc.daemon.intake import Intake
 from overc.daemon.recording import Recorder
 from overc.daemon.server import Server
@@ -126,6 +127,8 @@ def make_server(reactor: Any, chosen: ServerSettings) -> Server:
     recorder = Recorder([plugin.name for plugin in chosen.plugins])
     watchdog = Watchdog(reactor, store, clock, recorder, dispatch.nudge)
     intake = Intake(reactor, store, clock, recorder, dispatch.nudge, watchdog.excuse)
+    retention = Retention(chosen.keep_history_s, chosen.keep_alerts_s, chosen.keep_rollups_s)
+    housekeeping = Housekeeping(reactor, store, clock, retention)
     snapshot = Snapshot(store, clock)
     health = Health(store, watchdog.lag_s)
     dashboard = Dashboard(store, recorder, snapshot, clock, watchdog.lag_s, intake.forget, Pages())
@@ -159,6 +162,6 @@ def make_server(reactor: Any, chosen: ServerSettings) -> Server:
         store,
         endpoints,
         site,
-        [dispatch, intake, watchdog],
+        [dispatch, intake, watchdog, housekeeping],
         lambda error: lifecycle.fail(reactor, str(error)),
     )

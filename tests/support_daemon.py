@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -99,18 +101,35 @@ def _as_deferred(awaitable: Awaitable[T]) -> Deferred[T]:
 
 
 def a_database(folder: Path) -> str:
-    path = str(folder / "overc.db")
-    sqlite.prepare(path)
-    return path
+    path = folder / "overc.db"
+    path.write_bytes(_empty_database())
+    return str(path)
+
+
+@functools.cache
+def _empty_database() -> bytes:
+    """Made once: each step of the schema is synced to the disk, and there are many tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "overc.db"
+        sqlite.prepare(str(path))
+        return path.read_bytes()
+
+
+@contextmanager
+def connected(path: str, **more: Any) -> Iterator[sqlite3.Connection]:
+    """Open a database for a moment. Nothing is synced: no test here cuts the power."""
+    with closing(sqlite3.connect(path, **more)) as connection:
+        connection.execute("pragma synchronous = off")
+        yield connection
 
 
 def rows(path: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
+    with connected(path) as connection:
         return connection.execute(sql, values).fetchall()
 
 
 def change(path: str, sql: str, *values: Any) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
+    with connected(path) as connection, connection:
         connection.execute("pragma foreign_keys = on")
         connection.execute(sql, values)
 
@@ -119,7 +138,7 @@ def in_transaction(
     path: str, interaction: Callable[Concatenate[Transaction, P], T], *args: P.args, **kw: P.kwargs
 ) -> T:
     """Run a function in one transaction; nothing is stored when it raises."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with connected(path, isolation_level=None) as connection:
         connection.execute("pragma foreign_keys = on")
         connection.execute("begin immediate")
         result = interaction(Transaction(connection.cursor()), *args, **kw)
@@ -131,7 +150,7 @@ def in_snapshot(
     path: str, interaction: Callable[Concatenate[Transaction, P], T], *args: P.args, **kw: P.kwargs
 ) -> T:
     """Run a function that only reads, beside whoever writes."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with connected(path, isolation_level=None) as connection:
         connection.execute("pragma query_only = on")
         connection.execute("begin")
         return interaction(Transaction(connection.cursor()), *args, **kw)

@@ -14,6 +14,7 @@ from overc.model import DEFAULT_PORT
 
 DEFAULT_LISTEN = f"tcp:{DEFAULT_PORT}:interface=127.0.0.1"
 ALERT_TIMEOUT_S = 30.0
+DAY_S = 86400.0
 PORT_MAX = 65535
 
 # Twisted takes any number here and fails only when it is to listen.
@@ -49,6 +50,10 @@ class ServerSettings:
     api_auth: Credentials | None = None
     max_body_bytes: int = 1024 * 1024
     request_timeout_s: float = 30.0
+    keep_history_s: float = 30 * DAY_S
+    """States, and what is remembered of agents' spools."""
+    keep_alerts_s: float = 365 * DAY_S
+    keep_rollups_s: float = 5 * 365 * DAY_S
     plugins: tuple[AlertPlugin, ...] = ()
 
 
@@ -93,6 +98,9 @@ def load(
         api_auth=overc.read("api-auth", parse_credentials, None),
         max_body_bytes=overc.read("max-body", parse_size, 1024 * 1024),
         request_timeout_s=overc.read("request-timeout", _positive_duration, 30.0),
+        keep_history_s=overc.read("keep-history", _positive_duration, 30 * DAY_S),
+        keep_alerts_s=overc.read("keep-alerts", _positive_duration, 365 * DAY_S),
+        keep_rollups_s=overc.read("keep-rollups", _positive_duration, 5 * 365 * DAY_S),
         plugins=tuple(
             _alert_plugin(name, section, config.folder)
             for name, section in config.sections("alert")

@@ -276,8 +276,7 @@ class SlowStore(SteppedStore):
 
 
 def test_many_changes_at_once(album: Album) -> None:
-    for number in range(1100):
-        album.record(a_report(a_state("cpu", info=str(number))))
+    album.record(*(a_report(a_state("cpu", info=str(number))) for number in range(1100)))
     before = album.snapshot.version
     album.refresh()
     assert shown(album.snapshot) == fresh(album)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support_daemon import Reply, Wire, a_database, our_log
+from support_daemon import Reply, Wire, a_database, our_log, result_of
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from web.doubles import API, BODY_MAX, CROSS, PING, Fixture, basic, post
@@ -258,6 +258,8 @@ def test_a_client_that_is_gone_before_the_answer(web: Fixture, error: Exception 
     wire.hang_up()
     with our_log() as lines:
         waits.errback(error) if error else waits.callback(None)
+    # Nothing was raised on the way.
+    assert result_of(waits) is None
     assert wire.value() == b""
     # Only what is a fault of ours is worth a line.
     assert len(lines) == isinstance(error, ZeroDivisionError)

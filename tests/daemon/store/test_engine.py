@@ -341,6 +341,7 @@ def test_a_query_for_many_keys_in_chunks(spy: SpyCursor, count: int) -> None:
     # The last chunk is filled up, and still no row is found twice.
     assert sorted(found) == [(number,) for number in wanted]
     assert len(spy.counts) == -(-count // CHUNKS[0])
+    assert {one - 1 for one in spy.counts} <= {*CHUNKS}
     odd = tx.fetch_in("select a from t where b = ? and a in (:keys)", wanted, 1)
     assert len(odd) == len([number for number in wanted if number % 2])
 
@@ -352,6 +353,7 @@ def test_update_in_chunks(spy: SpyCursor, count: int) -> None:
     spy.counts.clear()
     tx.update("t", ("id", "a", "c"), [(id_, -id_, None) for id_ in ids[:count]])
     assert len(spy.counts) == -(-count // CHUNKS[0])
+    assert {one / 3 for one in spy.counts} <= {*CHUNKS}
     stored = tx.fetch("select id, a, b, c from t order by id")
     assert stored[:count] == [(id_, -id_, "b", None) for id_ in ids[:count]]
     assert stored[count:] == [(id_, number, "b", "c") for number, id_ in enumerate(ids)][count:]
@@ -364,6 +366,7 @@ def test_delete_in_chunks(spy: SpyCursor, count: int) -> None:
     spy.counts.clear()
     tx.delete("t", ids[:count])
     assert len(spy.counts) == -(-count // CHUNKS[0])
+    assert {*spy.counts} <= {*CHUNKS}
     assert tx.fetch("select id from t order by id") == [(id_,) for id_ in ids[count:]]
 
 
