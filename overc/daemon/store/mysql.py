@@ -8,13 +8,18 @@ connection is dropped and the interaction runs again on a new one. An interactio
 back for a deadlock runs again too, after a short random pause. When the connection breaks in the
 middle of a commit nobody can know whether it was one; the interaction then runs again as well, and
 a report that carries its number in a spool is still stored once.
+
+All of it ends: what has waited for WAIT_S, for its turn or for others' locks, is not begun any
+more, and what has begun ends by one of the time-outs. So nobody waits for longer than WAIT_S and
+IO_S together, and a server that hung finds no queue of old questions when it goes on.
 """
 
 from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Concatenate
 
@@ -24,14 +29,24 @@ from twisted.enterprise import adbapi
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from overc.daemon.store.engine import P, T, Transaction
+from overc.daemon.store.engine import P, Row, T, Transaction
 from overc.daemon.store.errors import StorageError, StorageRefused
-from overc.daemon.store.mysql_migrations import DeriveKey, migrate_mysql
+from overc.daemon.store.mysql_migrations import DeriveKey, is_current, migrate_mysql
 from overc.daemon.store.urls import MysqlDatabase
+from overc.logging import get_logger
 
 CONNECT_S = 5
-IO_S = 10
-"""A server that says nothing for so long is taken for hung."""
+IO_S = 8
+"""A server that says nothing for so long is taken for hung. A Galera cluster that has lost a node
+is silent for up to 7 s."""
+
+LOCK_S = 3
+"""How long others' locks are waited for: less than IO_S, so that the server is not taken for hung.
+Its own default is 50 s."""
+
+WAIT_S = 5.0
+"""After so long an interaction is not begun, or begun again, any more. It is less than IO_S: what
+ran into that is not tried twice."""
 
 RETRIES = 5
 """How often an interaction runs again that met another one's locks."""
@@ -47,18 +62,32 @@ UPGRADE_S = 3600
 
 READERS = 2
 
+STATEMENT_CHARS = 2**19
+"""Of text in one statement. Encoded and escaped it is four times as much at most, and the smallest
+max_allowed_packet that servers come with is 4 MiB."""
+
+SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
+"""Whatever the server's own is: what does not fit is refused, never cut."""
+
 REFUSED = {
     ER.ACCESS_DENIED_ERROR,
     ER.DBACCESS_DENIED_ERROR,
+    ER.TABLEACCESS_DENIED_ERROR,
+    ER.COLUMNACCESS_DENIED_ERROR,
+    ER.SPECIFIC_ACCESS_DENIED_ERROR,
     ER.BAD_DB_ERROR,
+    ER.NOT_SUPPORTED_AUTH_MODE,
+    CR.CR_AUTH_PLUGIN_CANNOT_LOAD,
 }
 
 AGAIN = {
     ER.LOCK_DEADLOCK,
     ER.LOCK_WAIT_TIMEOUT,
     ER.DUP_ENTRY,  # another node was first to register the same name
+    ER.NO_REFERENCED_ROW_2,  # another node has just deleted the server
 }
 LOST = {
+    CR.CR_CONN_HOST_ERROR,
     CR.CR_SERVER_GONE_ERROR,
     CR.CR_SERVER_LOST,
     1047,  # Galera: this node is not part of the cluster now
@@ -67,12 +96,30 @@ LOST = {
     ER.SERVER_SHUTDOWN,
 }
 
+log = get_logger(__name__)
+
+
+class _TooLate(Exception):
+    """An interaction's turn came when nobody waited for it any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the database did not answer in time")
+
 
 class MysqlTransaction(Transaction):
     """SQL as MariaDB and MySQL say it."""
 
     for_update = "for update"
     sole_writer = False
+
+    def fetch(self, sql: str, *values: Any) -> list[Row]:
+        return list(super().fetch(sql, *values))  # PyMySQL's are tuples, and some are lists
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> list[int]:
+        ids: list[int] = []
+        for part in _fitting(rows):
+            ids += super().insert(table, columns, part)
+        return ids
 
     def _run(self, sql: str, values: Sequence[Any]) -> None:
         self._cursor.execute(_marked(sql), values)
@@ -99,6 +146,33 @@ def _marked(sql: str) -> str:
     return sql.replace("?", "%s")
 
 
+def _fitting(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Yield rows in parts whose text fits into a statement."""
+    at = chars = 0
+    for place, row in enumerate(rows):
+        size = sum(len(value) for value in row if isinstance(value, str))
+        if chars + size > STATEMENT_CHARS and place > at:
+            yield rows[at:place]
+            at, chars = place, 0
+        chars += size
+    yield rows[at:]
+
+
+class _Connection(adbapi.Connection):
+    """A pooled connection that is dropped when it can't roll back.
+
+    adbapi's own writes two tracebacks for each and then hides what had gone wrong in the first
+    place behind a ConnectionLost.
+    """
+
+    def rollback(self) -> None:
+        connection: Any = self._connection
+        try:
+            connection.rollback()
+        except pymysql.err.MySQLError:
+            self._pool.disconnect(connection)
+
+
 class MysqlStore:
     """A database on a MariaDB or MySQL server, or on a Galera cluster of them."""
 
@@ -108,9 +182,12 @@ class MysqlStore:
         self._reactor = reactor
         self._database = database
         self._derive_key = derive_key
-        self._writer = self._pool("overc-writer", 1, "read committed")
-        self._readers = self._pool("overc-readers", READERS, "repeatable read")
+        self._writer = self._pool("overc-writer", 1, "isolation level read committed")
+        self._readers = self._pool(
+            "overc-readers", READERS, "isolation level repeatable read, read only"
+        )
         self._opened = False
+        self._lost = False
 
     async def open(self) -> None:
         """Raises StorageRefused where trying again is of no use, and StorageError else."""
@@ -156,44 +233,70 @@ class MysqlStore:
         if not self._opened:
             raise StorageError(f"Unable to {description}: there is no connection to the database")
 
+        # Read in threads, and no part of what is: a real clock, whatever the reactor's is.
+        end = time.monotonic() + WAIT_S
+
         def begin(cursor: Any) -> T:
+            if time.monotonic() > end:
+                raise _TooLate
             return interaction(MysqlTransaction(cursor))
 
         attempt = 0
         while True:
             try:
                 result: T = await pool.runInteraction(begin)
-            except (pymysql.err.MySQLError, adbapi.ConnectionLost) as e:
+            except (pymysql.err.MySQLError, _TooLate) as e:
+                if _code(e) in LOST:
+                    self._note_lost(e)
                 attempt += 1
-                if attempt > _retries(e):
+                if attempt > _retries(e) or time.monotonic() > end:
                     raise StorageError(f"Unable to {description}: {_reason(e)}") from e
                 pause_s = RETRY_S * attempt * (0.5 + random.random())  # noqa: S311 - no secret
                 await deferLater(self._reactor, pause_s)
             else:
+                self._note_answer()
                 return result
 
-    def _pool(self, name: str, size: int, isolation: str) -> adbapi.ConnectionPool:
-        return adbapi.ConnectionPool(
+    def _note_lost(self, error: Exception) -> None:
+        """Say so once: whatever is under way finds the same."""
+        if not self._lost:
+            log.error(
+                "no connection to the database {database}: {reason}",
+                database=self._database,
+                reason=_reason(error),
+            )
+        self._lost = True
+
+    def _note_answer(self) -> None:
+        if self._lost:
+            log.info("the database {database} answers again", database=self._database)
+        self._lost = False
+
+    def _pool(self, name: str, size: int, transactions: str) -> adbapi.ConnectionPool:
+        pool = adbapi.ConnectionPool(
             "pymysql",
             **connect_arguments(self._database),
             cp_name=name,
             cp_min=size,
             cp_max=size,
             cp_reconnect=True,
-            cp_good_sql="select 1",
-            cp_openfun=partial(_opened, isolation),
+            cp_openfun=partial(_opened, transactions),
             cp_noisy=False,
+            cp_reactor=self._reactor,
         )
+        pool.connectionFactory = _Connection
+        return pool
 
 
-def _opened(isolation: str, connection: Any) -> None:
+def _opened(transactions: str, connection: Any) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"set session transaction isolation level {isolation}")
+        cursor.execute(f"set session transaction {transactions}")
+        cursor.execute(f"set lock_wait_timeout = {LOCK_S}, innodb_lock_wait_timeout = {LOCK_S}")
         # A history is a chain; by default it would end after a thousand states, without a word.
         if "MariaDB" in connection.get_server_info():
-            cursor.execute("set session max_recursive_iterations = 4294967295")
+            cursor.execute("set max_recursive_iterations = 4294967295")
         else:
-            cursor.execute("set session cte_max_recursion_depth = 4294967295")
+            cursor.execute("set cte_max_recursion_depth = 4294967295")
 
 
 def connect_arguments(database: MysqlDatabase) -> dict[str, Any]:
@@ -202,9 +305,10 @@ def connect_arguments(database: MysqlDatabase) -> dict[str, Any]:
         "host": database.host,
         "port": database.port,
         "user": database.user,
-        "password": database.password,
+        "password": database.password.encode(),  # PyMySQL would make Latin-1 of it
         "database": database.name,
         "charset": "utf8mb4",
+        "sql_mode": SQL_MODE,
         "connect_timeout": CONNECT_S,
         "read_timeout": IO_S,
         "write_timeout": IO_S,
@@ -213,26 +317,34 @@ def connect_arguments(database: MysqlDatabase) -> dict[str, Any]:
 
 def prepare(database: MysqlDatabase, derive_key: DeriveKey) -> None:
     """Create or upgrade the tables. Blocks. Raises StorageError with a sentence."""
+    arguments = connect_arguments(database)
     try:
-        connection = pymysql.connect(**connect_arguments(database) | {"read_timeout": UPGRADE_S})
-        try:
-            migrate_mysql(connection, database, derive_key)
-        finally:
-            connection.close()
+        # Only an upgrade has time: a server that hangs is noticed before.
+        with pymysql.connect(**arguments) as connection:
+            current = is_current(connection, database)
+        if not current:
+            with pymysql.connect(**arguments | {"read_timeout": UPGRADE_S}) as connection:
+                migrate_mysql(connection, database, derive_key)
     except pymysql.err.MySQLError as e:
         sentence = f"the database {database} can't be opened: {_reason(e)}"
-        refused = e.args and e.args[0] in REFUSED
-        raise (StorageRefused if refused else StorageError)(sentence) from e
+        raise (StorageRefused if _code(e) in REFUSED else StorageError)(sentence) from e
+    except RuntimeError as e:
+        # PyMySQL wants another package for some kinds of passwords.
+        raise StorageRefused(f"the database {database} can't be opened: {e}") from e
+
+
+def _code(error: Exception) -> object:
+    return error.args[0] if error.args else None
 
 
 def _retries(error: Exception) -> int:
     """Return how often an interaction may run again after an error."""
-    code = error.args[0] if error.args else None
-    if isinstance(error, adbapi.ConnectionLost) or code in LOST:
+    code = _code(error)
+    if code in LOST:
         return RETRIES_LOST
     return RETRIES if code in AGAIN else 0
 
 
 def _reason(error: Exception) -> str:
     """Return the driver's sentence without its number."""
-    return str(error.args[-1] if error.args else error)
+    return str(error.args[-1] if error.args else "") or "the connection is closed"

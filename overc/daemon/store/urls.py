@@ -39,13 +39,17 @@ def parse_database(text: str, folder: str) -> Database:
 
     A relative path starts at `folder`. Raises ValueError, without the text: it may hold a password.
     """
+    # Before the port: a password with one of them ends the host's part, and there is no port in it.
+    if "?" in text or "#" in text:
+        raise ValueError("a database URL has no ? and no #: write %3F and %23 in a password")
     try:
         url = urlsplit(text)
+    except ValueError:
+        raise ValueError("the host is not one: an IPv6 address stands in [ and ]") from None
+    try:
         port = url.port
     except ValueError:
         raise ValueError("the port is not a number from 0 to 65535") from None
-    if url.query or url.fragment:
-        raise ValueError("a database URL has no ? and no #: write %3F and %23 in a password")
     if url.scheme == "sqlite":
         path = unquote(url.path[1:])
         if url.netloc or not path:
