@@ -35,6 +35,9 @@ class Transaction:
     for_update = ""
     """Ends a query whose rows the transaction will change."""
 
+    indexed_histories = False
+    """States have an index by service; without one only their chains lead through a history."""
+
     sole_writer = True
     """Nobody but this process writes to the database."""
 

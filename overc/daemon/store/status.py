@@ -139,24 +139,32 @@ def changes(
     )
 
 
+_STATE = "select id, seen_at, received_at, state, info from"
+
+
 def history(tx: Transaction, service_id: int, since_at: float) -> list[StateView]:
     """Return the states of a service, newest first."""
-    # Along the chain, which is in the order of receiving: no state is seen after it is received.
-    rows = tx.fetch(
-        "with recursive chain (id, previous_id, seen_at, received_at, state, info) as ("
-        "select states.id, states.previous_id, states.seen_at, states.received_at,"
-        " states.state, states.info"
-        " from services join states on states.id = services.last_state_id where services.id = ?"
-        " union all select states.id, states.previous_id, states.seen_at, states.received_at,"
-        " states.state, states.info"
-        " from chain join states on states.id = chain.previous_id where states.received_at >= ?)"
-        " select id, seen_at, received_at, state, info from chain where seen_at >= ?"
-        " order by seen_at desc, id desc",
-        service_id,
-        since_at,
-        since_at,
+    newest_first = "seen_at >= ? order by seen_at desc, id desc"
+    # No state is seen after it was received, so what was received before is not wanted either.
+    if tx.indexed_histories:
+        sql = f"{_STATE} states where service_id = ? and received_at >= ? and {newest_first}"
+    else:
+        sql = (
+            f"{_chain('seen_at', 'received_at', 'state', 'info')} where states.received_at >= ?)"
+            f" {_STATE} chain where {newest_first}"
+        )
+    return [StateView(*row) for row in tx.fetch(sql, service_id, since_at, since_at)]
+
+
+def _chain(*columns: str) -> str:
+    """Return the beginning of a query along the chain of a service, up to the step's conditions."""
+    names = ["id", "previous_id", *columns]
+    states = ", ".join(f"states.{name}" for name in names)
+    return (
+        f"with recursive chain ({', '.join(names)}) as (select {states} from services"
+        " join states on states.id = services.last_state_id where services.id = ?"
+        f" union all select {states} from chain join states on states.id = chain.previous_id"
     )
-    return [StateView(*row) for row in rows]
 
 
 def service_name(tx: Transaction, service_id: int) -> str | None:
@@ -215,14 +223,9 @@ def delete_service(tx: Transaction, service_id: int) -> str | None:
 
 
 def _delete_history(tx: Transaction, service_id: int) -> None:
+    if tx.indexed_histories:
+        tx.execute("delete from states where service_id = ?", service_id)
+        return
     # What is not reached, because a part before it was pruned, is pruned in its turn.
-    rows = tx.fetch(
-        "with recursive chain (id, previous_id) as ("
-        "select states.id, states.previous_id from services"
-        " join states on states.id = services.last_state_id where services.id = ?"
-        " union all select states.id, states.previous_id"
-        " from chain join states on states.id = chain.previous_id)"
-        " select id from chain",
-        service_id,
-    )
+    rows = tx.fetch(f"{_chain()}) select id from chain", service_id)
     tx.delete("states", [row[0] for row in rows])

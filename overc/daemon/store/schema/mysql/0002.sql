@@ -34,8 +34,7 @@ create table {prefix}services (
     foreign key (server_id) references {prefix}servers (id) on delete cascade
 ) engine=InnoDB default charset=utf8mb4 collate={collation};
 
--- The history: one row for each state that was reported. It has no index by service, whose random
--- writes would cost more than all else: each state names the one stored before it instead.
+-- The history: one row for each state that was reported.
 create table {prefix}states (
     id bigint not null auto_increment primary key,
     service_id bigint not null,
@@ -43,7 +42,8 @@ create table {prefix}states (
     received_at double not null,      -- by the server's wall clock
     seen_at double not null,          -- when the host saw it, never later than received_at
     state varchar(4) not null,
-    info mediumtext not null
+    info mediumtext not null,
+    key by_service (service_id, received_at)
 ) engine=InnoDB default charset=utf8mb4 collate={collation};
 
 -- What people should hear of.
