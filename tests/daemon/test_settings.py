@@ -295,3 +295,14 @@ def test_what_an_endpoint_is_open_to(endpoint: str, named: str, loopback: bool) 
 
 def test_the_default_is_loopback() -> None:
     assert is_loopback(settings.DEFAULT_LISTEN)
+
+
+def test_how_long_things_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "server.ini"
+    path.write_text("[overc]\nkeep-history=7d\nkeep-alerts=90d\nkeep-rollups=2y\n")
+    loaded = settings.load(str(path), {}, {}, str)
+    kept_s = (loaded.keep_history_s, loaded.keep_alerts_s, loaded.keep_rollups_s)
+    assert kept_s == (7 * 86400, 90 * 86400, 2 * 365 * 86400)
+    default = settings.load(None, {}, {}, str)
+    kept_s = (default.keep_history_s, default.keep_alerts_s, default.keep_rollups_s)
+    assert kept_s == (30 * 86400, 365 * 86400, 5 * 365 * 86400)
