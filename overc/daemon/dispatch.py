@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 
 from overc.clock import Clock
 from overc.daemon.messages import render
+from overc.daemon.rest import Rest
 from overc.daemon.settings import AlertPlugin
 from overc.daemon.store import deliveries
 from overc.daemon.store.deliveries import Delivery
@@ -123,7 +124,6 @@ class _Worker:
         env: Mapping[str, str],
     ) -> None:
         self.notices_added: Callable[[], None] = lambda: None
-        self._reactor = reactor
         self._store = store
         self._clock = clock
         self._runner = runner
@@ -133,15 +133,15 @@ class _Worker:
         self._failing = False
         self._stopping = False
         self._nudged = False
-        self._rest: Deferred[None] | None = None
+        self._rest = Rest(reactor)
 
     def nudge(self) -> None:
         self._nudged = True
-        self._wake()
+        self._rest.wake()
 
     def stop(self) -> None:
         self._stopping = True
-        self._wake()
+        self._rest.wake()
 
     async def work(self) -> None:
         while not self._stopping:
@@ -154,7 +154,7 @@ class _Worker:
             else:
                 idle = not sent and not self._nudged
             if idle and not self._stopping:
-                await self._sleep()
+                await self._rest.pause(RETRY_S)
 
     async def _send_some(self) -> int:
         found = await self._store.read(
@@ -200,20 +200,6 @@ class _Worker:
         self._failing = True
         if notice is not None:
             self.notices_added()
-
-    async def _sleep(self) -> None:
-        self._rest = Deferred()
-        timer = self._reactor.callLater(RETRY_S, self._wake)
-        try:
-            await self._rest
-        finally:
-            self._rest = None
-            if timer.active():
-                timer.cancel()
-
-    def _wake(self) -> None:
-        if self._rest is not None and not self._rest.called:
-            self._rest.callback(None)
 
 
 def plugin_environment(environ: Mapping[str, str]) -> dict[str, str]:

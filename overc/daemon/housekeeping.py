@@ -24,6 +24,7 @@ from twisted.internet.task import LoopingCall
 
 from overc.clock import Clock
 from overc.daemon import archiving
+from overc.daemon.rest import Rest
 from overc.daemon.store import archive
 from overc.daemon.store.archive import PERF_BUCKETS, STATE_BUCKETS, Buckets
 from overc.daemon.store.engine import Store
@@ -74,7 +75,7 @@ class Housekeeping(Service):
         self._loop.clock = reactor
         self._failing = False
         self._under_way: Deferred[None] | None = None
-        self._rest: Deferred[None] | None = None
+        self._rest = Rest(reactor)
         self._settled_id = 0
         self._newest_id = 0
         self._pruned_id = 0
@@ -89,7 +90,7 @@ class Housekeeping(Service):
         super().stopService()
         if self._loop.running:
             self._loop.stop()
-        self._wake()
+        self._rest.wake()
         if self._under_way is not None:
             await self._under_way
 
@@ -201,18 +202,8 @@ class Housekeeping(Service):
         return bool(keys)
 
     async def _pause(self, pause_s: float) -> None:
-        if not self.running:
-            return
-        self._rest = Deferred()
-        timer = self._reactor.callLater(pause_s, self._wake)
-        await self._rest
-        if timer.active():
-            timer.cancel()
-
-    def _wake(self) -> None:
-        rest, self._rest = self._rest, None
-        if rest is not None:
-            rest.callback(None)
+        if self.running:
+            await self._rest.pause(pause_s)
 
     def _succeeded(self, _: None) -> None:
         if self._failing:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 
+from overc.daemon.rest import Rest
 from overc.daemon.store.engine import Store
 from overc.daemon.store.errors import StorageError, StorageRefused
 from overc.logging import get_logger
@@ -43,7 +44,6 @@ class Server(Service):
         parts: Sequence[Service],
         failed: Callable[[StartError], None],
     ) -> None:
-        self._reactor = reactor
         self._store = store
         self._endpoints = endpoints
         self._factory = factory
@@ -53,7 +53,7 @@ class Server(Service):
         self._started: list[Service] = []
         self._starting: Deferred[None] | None = None
         self._opened = False
-        self._rest: Deferred[None] | None = None
+        self._rest = Rest(reactor)
 
     def startService(self) -> None:
         super().startService()
@@ -61,7 +61,7 @@ class Server(Service):
 
     async def stopService(self) -> None:
         super().stopService()
-        self._wake()
+        self._rest.wake()
         if self._starting is not None:
             await self._starting
         stops = [port.stopListening for port in self._ports]
@@ -111,18 +111,8 @@ class Server(Service):
                 return
 
     async def _pause(self, pause_s: float) -> None:
-        if not self.running:
-            return
-        self._rest = Deferred()
-        timer = self._reactor.callLater(pause_s, self._wake)
-        await self._rest
-        if timer.active():
-            timer.cancel()
-
-    def _wake(self) -> None:
-        rest, self._rest = self._rest, None
-        if rest is not None:
-            rest.callback(None)
+        if self.running:
+            await self._rest.pause(pause_s)
 
     async def _listen(self) -> None:
         for description, endpoint in self._endpoints:

@@ -62,7 +62,7 @@ class FakeStore:
         self.stage.do("close")
 
     async def write(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError
+        raise AssertionError("the server itself reads and writes nothing")
 
     read = write
 
