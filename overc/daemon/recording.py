@@ -109,6 +109,10 @@ class Recorder:
         return status.delete_service(tx, service_id)
 
 
+_NewState = tuple[Service, float, ServiceReport]
+"""A state on its way to the history, and when it was seen."""
+
+
 class _Order(enum.Enum):
     """How a report stands to those that were stored before."""
 
@@ -128,11 +132,12 @@ class _Batch:
         self._servers: dict[str, ServerRow] = {}
         self._services: dict[int, dict[str, Service]] = {}
         self._states: list[_NewState] = []
-        self._newest: dict[Service, _NewState] = {}
-        """The present state of each service that reported."""
+        self._newest: dict[Service, int] = {}
+        """Of each service that reported its present state, by its place in `_states`."""
         self._changed: set[Service] = set()
         """Those of them of which more than the time of the report changed."""
-        self._alerts: list[tuple[Alert, int, int | None, _NewState | int | None]] = []
+        self._alerts: list[tuple[Alert, int, Service | None, int | None, int | None]] = []
+        """With the place of the state in `_states`, or the id of one that is stored already."""
         self._seqs: dict[tuple[int, str], tuple[seqs.Ranges, bool]] = {}
 
     def load_servers(self, names: Iterable[str]) -> None:
@@ -203,52 +208,56 @@ class _Batch:
         seen_at = wall_at
         if report.seen_at is not None:
             seen_at = min(report.seen_at, wall_at)
-        state = _NewState(service, seen_at, report)
-        self._states.append(state)
-        if (
-            report.seen_at is not None
-            and order is _Order.UNKNOWN
-            and service.seen_at is not None
-            and seen_at < service.seen_at
-        ):
-            # From a backlog: it belongs to the history, what is known already is newer.
-            self._changed.add(service)
-            return
-        self._newest[service] = state
-        before, verdict = service.status, judge.on_report(service.status, report, steady_at)
-        after = service.status = verdict.service
+            if (
+                order is _Order.UNKNOWN
+                and service.seen_at is not None
+                and seen_at < service.seen_at
+            ):
+                # From a backlog: it belongs to the history, what is known already is newer.
+                self._states.append((service, seen_at, report))
+                self._changed.add(service)
+                return
+        self._newest[service] = len(self._states)
+        self._states.append((service, seen_at, report))
         service.seen_at = seen_at
-        if after.state is not before.state:
+        if service.renew(report, steady_at):
+            return
+        before = service.status
+        verdict = judge.on_report(before, report, steady_at)
+        service.status = verdict.service
+        self._changed.add(service)
+        if verdict.service.state is not before.state:
             service.since_at = seen_at
-            self._changed.add(service)
-        elif after.period_s != before.period_s or before.timed_out:
-            self._changed.add(service)
         for alert in verdict.alerts:
             self._raise(alert, service.server_id, service)
 
     def _raise(self, alert: Alert, server_id: int, about: Service | None) -> None:
-        state = (self._newest.get(about) or about.state_id) if about else None
-        self._alerts.append((alert, server_id, about.id if about else None, state))
+        place = self._newest.get(about) if about else None
+        self._alerts.append((alert, server_id, about, place, about.state_id if about else None))
 
     def save(self, plugins: Sequence[str]) -> int:
         """Write everything that changed; return the number of alerts."""
-        self._save_states()
-        for service, newest in self._newest.items():
-            service.state_id = newest.id
+        ids = self._save_states()
+        for service, place in self._newest.items():
+            service.state_id = ids[place]
+        changed = self._changed
         records.save_reported(
             self._tx,
             [
-                (s.id, s.status.deadline_at, s.state_id, s.seen_at, s.last_state_id)
+                (s.id, s.deadline_at, s.state_id, s.seen_at, s.last_state_id)
                 for s in self._newest
-                if s not in self._changed
+                if s not in changed
             ],
         )
-        records.save_services(self._tx, [service.row() for service in self._changed])
+        records.save_services(self._tx, [service.row() for service in changed])
         raised = [
             RaisedAlert(
-                alert, server_id, about, state.id if isinstance(state, _NewState) else state
+                alert,
+                server_id,
+                about.id if about else None,
+                state_id if place is None else ids[place],
             )
-            for alert, server_id, about, state in self._alerts
+            for alert, server_id, about, place, state_id in self._alerts
         ]
         records.add_alerts(self._tx, raised, self._now.wall_at, plugins)
         for (server_id, spool), (ranges, known) in self._seqs.items():
@@ -257,44 +266,39 @@ class _Batch:
             )
         return len(raised)
 
-    def _save_states(self) -> None:
-        """Add the states to the chains of their services.
+    def _save_states(self) -> Sequence[int]:
+        """Add the states to the chains of their services; return their ids, in order.
 
         Each names the one before it, so a service's second state in the batch has to wait until its
         first one has an id. That is rare: nearly always all go at once.
         """
-        wall_at = self._now.wall_at
-        waiting = self._states
+        if len({service.id for service, _, _ in self._states}) == len(self._states):
+            return self._add_states(self._states)
+        ids = [0] * len(self._states)
+        waiting = list(range(len(ids)))
         while waiting:
-            wave: dict[int, _NewState] = {}
+            wave: dict[int, int] = {}
             later = []
-            for state in waiting:
-                if state.service.id in wave:
-                    later.append(state)
-                else:
-                    wave[state.service.id] = state
-            ids = records.add_states(
-                self._tx,
-                [
-                    (
-                        id_, state.service.last_state_id, wall_at, state.seen_at,
-                        state.report.state, state.report.info,
-                    )
-                    for id_, state in wave.items()
-                ],
-            )  # fmt: skip
-            for id_, state in zip(ids, wave.values(), strict=True):
-                state.id = state.service.last_state_id = id_
+            for place in waiting:
+                if wave.setdefault(self._states[place][0].id, place) != place:
+                    later.append(place)
+            places = list(wave.values())
+            for place, id_ in zip(
+                places, self._add_states([self._states[place] for place in places]), strict=True
+            ):
+                ids[place] = id_
             waiting = later
+        return ids
 
-
-class _NewState:
-    """A state on its way to the history."""
-
-    __slots__ = ("id", "report", "seen_at", "service")
-
-    def __init__(self, service: Service, seen_at: float, report: ServiceReport) -> None:
-        self.id: int | None = None
-        self.service = service
-        self.seen_at = seen_at
-        self.report = report
+    def _add_states(self, states: Sequence[_NewState]) -> Sequence[int]:
+        wall_at = self._now.wall_at
+        ids = records.add_states(
+            self._tx,
+            [
+                (s.id, s.last_state_id, wall_at, seen_at, report.state.word, report.info)
+                for s, seen_at, report in states
+            ],
+        )
+        for id_, (service, _, _) in zip(ids, states, strict=True):
+            service.last_state_id = id_
+        return ids

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from overc.daemon import judge
 from overc.daemon.store import records
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.records import ServiceRow
+from overc.model import ServiceReport, ServiceStatus
 
 
 class Service:
     """A service as it stands within a transaction."""
 
     __slots__ = (
-        "id", "last_state_id", "name", "seen_at", "server_id", "since_at", "state_id", "status",
+        "_status", "deadline_at", "id", "last_state_id", "name", "seen_at", "server_id",
+        "since_at", "state_id",
     )  # fmt: skip
 
     def __init__(self, row: ServiceRow) -> None:
@@ -30,6 +33,23 @@ class Service:
             self.id, self.server_id, self.name, self.status,
             self.state_id, self.since_at, self.seen_at, self.last_state_id,
         ) = row  # fmt: skip
+
+    @property
+    def status(self) -> ServiceStatus:
+        # Most reports change the deadline and nothing else, so it is kept apart.
+        return self._status._replace(deadline_at=self.deadline_at)
+
+    @status.setter
+    def status(self, status: ServiceStatus) -> None:
+        self._status = status
+        self.deadline_at = status.deadline_at
+
+    def renew(self, report: ServiceReport, now_at: float) -> bool:
+        """Move the deadline if a report says what the one before said; False: judge it."""
+        if not judge.is_unchanged(self._status, report):
+            return False
+        self.deadline_at = now_at + report.period_s
+        return True
 
     def row(self) -> ServiceRow:
         return ServiceRow(

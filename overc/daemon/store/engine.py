@@ -16,6 +16,7 @@ ones: the texts of the statements are then few as well, and SQLite finds them co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -69,7 +70,7 @@ class Transaction:
         one = f"({','.join('?' * len(columns))})"
         for chunk in _chunks(rows):
             sql = f"insert into {table} ({','.join(columns)}) values {','.join([one] * len(chunk))}"
-            self._run(sql, [value for row in chunk for value in row])
+            self._run(sql, list(chain.from_iterable(chunk)))
             ids += self._inserted_ids(len(chunk))
         return ids
 
@@ -79,7 +80,7 @@ class Transaction:
         for chunk in _filled_chunks(rows):
             self._run(
                 self._update_sql(table, columns, ",".join([one] * len(chunk))),
-                [value for row in chunk for value in row],
+                list(chain.from_iterable(chunk)),
             )
 
     def delete(self, table: str, ids: Sequence[int]) -> None:

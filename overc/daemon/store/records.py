@@ -107,10 +107,11 @@ def save_services(tx: Transaction, rows: Sequence[ServiceRow]) -> None:
     # In the order of their ids: nodes that lock in one order do not lock each other out.
     values = [
         (
-            row.id, row.status.state, row.status.period_s, row.status.deadline_at,
-            int(row.status.timed_out), row.state_id, row.since_at, row.seen_at, row.last_state_id,
+            row.id, status.state and status.state.word, status.period_s, status.deadline_at,
+            int(status.timed_out), row.state_id, row.since_at, row.seen_at, row.last_state_id,
         )
         for row in sorted(rows)
+        for status in (row.status,)
     ]  # fmt: skip
     tx.update("services", _SAVED, values)
 
@@ -139,7 +140,7 @@ def add_alerts(
     rows = [
         (
             server_id, service_id, state_id, now_at,
-            alert.channel.value, alert.event, alert.severity.value, alert.message,
+            alert.channel.value, alert.event, alert.severity.word, alert.message,
         )
         for alert, server_id, service_id, state_id in raised
     ]  # fmt: skip
