@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from twisted.web.server import Request
 
 from overc.daemon.settings import Credentials
+from overc.web.shortcut import Post
 
 
 class Refusal(Exception):
@@ -23,7 +24,7 @@ class Refusal(Exception):
         self.headers = headers or {}
 
 
-def check_access(request: Request, wanted: Credentials | None) -> None:
+def check_access(request: Request | Post, wanted: Credentials | None) -> None:
     """Raise Refusal for a request that may not come in."""
     if wanted is not None and not is_allowed(header(request, b"authorization"), wanted):
         challenge = {"WWW-Authenticate": 'Basic realm="OverC", charset="UTF-8"'}
@@ -34,7 +35,7 @@ def check_access(request: Request, wanted: Credentials | None) -> None:
         raise Refusal(403, "this request came from another site's page")
 
 
-def header(request: Request, name: bytes) -> str | None:
+def header(request: Request | Post, name: bytes) -> str | None:
     # Asked for text, Twisted raises for a header that is not UTF-8.
     value = request.getHeader(name)
     return None if value is None else value.decode(errors="replace")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -24,6 +24,8 @@ from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES, HTTPChannel, datetimeToString
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+
+from overc.web import shortcut
 
 _CONNECTION_DONE = Failure(ConnectionDone())
 
@@ -50,17 +52,19 @@ class LimitedRequest(Request):
         else:
             serve(self)
 
+    def body(self) -> bytes:
+        assert self.content is not None
+        content: bytes = self.content.read()
+        return content
+
     def send(self, code: int, headers: bytes, body: bytes) -> None:
         """Answer in one piece; `headers` are whole lines. Does nothing if the client is gone."""
         if self._disconnected or self.finished:
             return
-        close = b"" if self._limited_channel().persistent else b"Connection: close\r\n"
+        if not self._limited_channel().persistent:
+            headers = b"Connection: close\r\n" + headers
         self.startedWriting = 1
-        self.channel.write(
-            b"HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Length: %d\r\n%s%s\r\n%s"
-            % (code, RESPONSES.get(code, b""), _http_date(int(time.time())), len(body), close,
-               headers, body)
-        )  # fmt: skip
+        self.channel.write(_answer(code, headers, body))
         self.finish()
 
     def gotLength(self, length: int | None) -> None:
@@ -121,8 +125,51 @@ class LimitedChannel(HTTPChannel):
     _answered = False
     _received = 0
     """Requests that have arrived whole."""
+    _serving_whole = False
+    """One that came by Note [Whole posts] waits for its answer."""
+    _held = b""
+    """What the client has sent meanwhile."""
 
     def dataReceived(self, data: bytes) -> None:
+        if self._serving_whole:
+            self._held += data
+            self._transport().pauseProducing()
+            return
+        if not self.requests and not self._buffer and not self._dataBuffer:
+            whole = shortcut.split(data)
+            if whole is not None and self._serve_whole(*whole):
+                return
+        self._twisted_way(data)
+
+    def _serve_whole(self, head: shortcut.Head, body: bytes) -> bool:
+        serve = self.site.exact.get((b"POST", head.path))
+        if serve is None or head.length > self.site.max_body_bytes or self._answered:
+            return False
+        self.resetTimeout()
+        self._serving_whole = True
+        peer = self._transport().getPeer()
+        serve(shortcut.WholePost(head, body, peer, self._answer_whole))
+        return True
+
+    def _answer_whole(self, code: int, headers: bytes, body: bytes) -> None:
+        if not self._serving_whole:
+            return
+        self._serving_whole = False
+        self.resetTimeout()
+        self._transport().write(_answer(code, headers, body))
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport().resumeProducing()
+            self.dataReceived(held)
+
+    def timeoutConnection(self) -> None:
+        if self._serving_whole:
+            # The time is ours, not the client's.
+            self.setTimeout(self.timeOut)
+        else:
+            super().timeoutConnection()
+
+    def _twisted_way(self, data: bytes) -> None:
         whole = self._received
         super().dataReceived(data)
         # Nearly every request arrives in one piece and needs no timer.
@@ -142,8 +189,12 @@ class LimitedChannel(HTTPChannel):
         self.transport.write(answer)
 
     def connectionLost(self, reason: Failure = _CONNECTION_DONE) -> None:
+        self._serving_whole = False
         self._end_deadline()
         super().connectionLost(reason)
+
+    def _transport(self) -> Any:
+        return self.transport
 
     def _end_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():
@@ -171,7 +222,7 @@ class LimitedSite(Site):
         reactor: Any,
         max_body_bytes: int,
         request_timeout_s: float,
-        exact: Mapping[tuple[bytes, bytes], Callable[[LimitedRequest], None]] | None = None,
+        exact: Mapping[tuple[bytes, bytes], shortcut.Serve] | None = None,
     ) -> None:
         """`exact`: routes by method and path that are served without the resource."""
         super().__init__(
@@ -188,6 +239,12 @@ class LimitedSite(Site):
 
     def log(self, request: Any) -> None:
         """Log nothing: agents report every few seconds."""
+
+
+def _answer(code: int, headers: bytes, body: bytes) -> bytes:
+    return b"HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Length: %d\r\n%s\r\n%s" % (
+        code, RESPONSES.get(code, b""), _http_date(int(time.time())), len(body), headers, body
+    )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=2)

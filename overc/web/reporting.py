@@ -14,7 +14,7 @@ from overc.model import Report
 from overc.web import reports
 from overc.web.access import Refusal, check_access, header
 from overc.web.answers import ALWAYS, Answer, as_json, refusal_as_json, refusal_of
-from overc.web.limits import LimitedRequest
+from overc.web.shortcut import Post, Serve
 
 
 class Intake(Protocol):
@@ -30,24 +30,25 @@ class Reporting:
         self._intake = intake
         self._auth = auth
 
-    def exact(self) -> dict[tuple[bytes, bytes], Callable[[LimitedRequest], None]]:
+    def exact(self) -> dict[tuple[bytes, bytes], Serve]:
         """Return the routes for `LimitedSite`."""
         return {(b"POST", path.encode()): self._short_way(path) for path in reports.DECODERS}
 
     async def answer(self, request: Request, path: str) -> Answer:
         """Serve a request that came by Klein. Raises what `refusal_of` knows."""
         decode, reply = reports.DECODERS[path]
-        await self._take(request, decode)
+        assert request.content is not None
+        await self._take(request, request.content.read(), decode)
         return as_json(reply)
 
-    def _short_way(self, path: str) -> Callable[[LimitedRequest], None]:
+    def _short_way(self, path: str) -> Serve:
         decode, reply = reports.DECODERS[path]
         body, headers = as_json(reply).body, header_lines(as_json(reply))
 
-        def serve(request: LimitedRequest) -> None:
+        def serve(request: Post) -> None:
             try:
                 check_access(request, self._auth)
-                stored = self._take(request, decode)
+                stored = self._take(request, request.body(), decode)
             except Exception as error:
                 refuse(request, error)
                 return
@@ -58,17 +59,18 @@ class Reporting:
 
         return serve
 
-    def _take(self, request: Request, decode: Callable[[bytes, str], Report]) -> Deferred[None]:
+    def _take(
+        self, request: Request | Post, body: bytes, decode: Callable[[bytes, str], Report]
+    ) -> Deferred[None]:
         encoding = header(request, b"content-encoding")
         if (encoding or "").lower() not in ("", "identity"):
             raise Refusal(
                 415, f"Content-Encoding {encoding!r:.40} is not taken: send the body as it is"
             )
-        assert request.content is not None
-        return self._intake.submit(decode(request.content.read(), _peer_ip(request)))
+        return self._intake.submit(decode(body, _peer_ip(request)))
 
 
-def refuse(request: LimitedRequest, error: Exception, failure: Failure | None = None) -> None:
+def refuse(request: Post, error: Exception, failure: Failure | None = None) -> None:
     answer = refusal_as_json(refusal_of(error, request.path, failure))
     request.send(answer.code, header_lines(answer), answer.body)
 
@@ -78,6 +80,6 @@ def header_lines(answer: Answer) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
 
 
-def _peer_ip(request: Request) -> str:
+def _peer_ip(request: Request | Post) -> str:
     # A Unix socket's peer has no host.
     return getattr(request.getClientAddress(), "host", "")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from support_daemon import Reply, Wire
@@ -9,6 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from overc.web.limits import LimitedSite, raw_answer
+from overc.web.shortcut import Post
 
 BODY_MAX = 20
 TIMEOUT_S = 10.0
@@ -24,7 +27,7 @@ class Echo(Resource):
     def __init__(self) -> None:
         super().__init__()
         self.bodies: list[bytes] = []
-        self.kept: list[Request] = []
+        self.kept: list[Callable[[bytes], None]] = []
         self.args: list[object] = []
 
     def render(self, request: Request) -> bytes | int:
@@ -32,24 +35,41 @@ class Echo(Resource):
         body: bytes = request.content.read()
         self.bodies.append(body)
         self.args.append(request.args)
+        if request.path == b"/host":
+            body = request.getRequestHostname()
         if request.path == b"/slow":
-            self.kept.append(request)
+            self.kept.append(partial(self._answer, request))
             return NOT_DONE_YET
         request.setHeader("Content-Length", str(len(body)))
         return body
 
+    def serve(self, post: Post) -> None:
+        """Do the same on the short way."""
+        body = post.body()
+        self.bodies.append(body)
+        self.args.append({})
+        if post.path == b"/slow":
+            self.kept.append(partial(post.send, 200, b""))
+        else:
+            post.send(200, b"", body)
+
     def finish(self, body: bytes = b"") -> None:
-        request = self.kept.pop(0)
+        self.kept.pop(0)(body)
+
+    def _answer(self, request: Request, body: bytes) -> None:
         request.setHeader("Content-Length", str(len(body)))
         request.write(body)
         request.finish()
 
 
 class Fixture:
-    def __init__(self) -> None:
+    def __init__(self, *, short_way: bool) -> None:
         self.reactor = Clock()
         self.echo = Echo()
-        self.site = LimitedSite(self.echo, self.reactor, BODY_MAX, TIMEOUT_S)
+        exact = {(b"POST", path): self.echo.serve for path in (b"/", b"/slow")}
+        self.site = LimitedSite(
+            self.echo, self.reactor, BODY_MAX, TIMEOUT_S, exact if short_way else None
+        )
         self.wire = Wire(self.site)
 
     def only_reply(self) -> Reply:
@@ -57,9 +77,9 @@ class Fixture:
         return reply
 
 
-@pytest.fixture
-def site() -> Fixture:
-    return Fixture()
+@pytest.fixture(params=[True, False], ids=["short way", "Twisted's way"])
+def site(request: pytest.FixtureRequest) -> Fixture:
+    return Fixture(short_way=request.param)
 
 
 def head(*headers: str, path: str = "/") -> bytes:
@@ -293,8 +313,8 @@ def test_a_length_that_can_be_read_in_two_ways(site: Fixture, headers: list[str]
 
 
 def test_a_host_that_is_no_host(site: Fixture) -> None:
-    site.wire.send(head(path="/slow"))
-    assert site.echo.kept[0].getRequestHostname() == b"localhost"
+    site.wire.send(head("Host: [x", path="/host"))
+    assert site.only_reply().body == b"localhost"
 
 
 def test_a_body_that_ends_with_the_connection_is_not_served(site: Fixture) -> None:
@@ -313,3 +333,64 @@ def test_a_raw_answer() -> None:
         b"Connection: close",
     ]
     assert json.loads(body) == {"error": "é"}
+
+
+def test_an_answer_to_a_client_that_is_gone() -> None:
+    site = Fixture(short_way=True)
+    site.wire.send(post(b"x", "/slow"))
+    site.wire.hang_up()
+    site.echo.finish(b"late")
+    assert site.wire.value() == b""
+
+
+def test_many_requests_that_come_during_an_answer(site: Fixture) -> None:
+    """They are held, in order, and the client is not read from until they are served."""
+    site.wire.send(post(b"0", "/slow"))
+    for number in range(1, 5):
+        site.wire.send(post(b"%d" % number, "/slow" if number == 3 else "/"))
+    site.echo.finish(b"slow")
+    assert [reply.body for reply in site.wire.replies()] == [b"slow", b"1", b"2"]
+    site.echo.finish(b"again")
+    assert [reply.body for reply in site.wire.replies()] == [b"slow", b"1", b"2", b"again", b"4"]
+    site.wire.clear()
+    site.wire.send(post(b"5"))
+    assert site.only_reply().body == b"5"
+
+
+def test_an_answer_takes_longer_than_a_connection_may_be_idle(site: Fixture) -> None:
+    site.wire.send(post(b"x", "/slow"))
+    for _ in range(10):
+        site.reactor.advance(60)
+    site.echo.finish(b"late")
+    assert site.only_reply().body == b"late"
+    assert not site.wire.disconnecting
+    site.reactor.advance(60)
+    assert site.wire.disconnecting
+
+
+def test_all_ways_in_turn_on_one_connection(site: Fixture) -> None:
+    chunked = CHUNKED + chunk(b"chunked") + chunk(b"")
+    for _ in range(2):
+        site.wire.send(post(b"whole"))
+        site.wire.send(post(b"pieces")[:30])
+        site.wire.send(post(b"pieces")[30:])
+        site.wire.send(chunked)
+        site.wire.send(post(b"two") + post(b"at once"))
+    words = [b"whole", b"pieces", b"chunked", b"two", b"at once"]
+    assert [reply.body for reply in site.wire.replies()] == words * 2
+
+
+SMUGGLED = b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx"
+
+
+def test_a_piece_of_a_body_that_looks_like_a_request(site: Fixture) -> None:
+    """What one client sends for another one must never be taken for a request of its own."""
+    site.wire.send(head("Content-Length: 20", path="/slow"))
+    site.wire.send(SMUGGLED)
+    assert site.echo.bodies == [SMUGGLED[:20]]
+
+
+def test_a_piece_of_a_head_that_looks_like_a_request(site: Fixture) -> None:
+    site.wire.send(b"POST /slow HTTP/1.1\r\nX: ")
+    site.wire.send(SMUGGLED)
+    assert (len(site.echo.kept), site.wire.value()) == (1, b"")
