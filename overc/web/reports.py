@@ -54,7 +54,7 @@ class _Ping(msgspec.Struct):
         return 3
 
 
-class _Service(msgspec.Struct):
+class _Service(msgspec.Struct, gc=False):
     name: str
     state: str
     info: str | UnsetType | None = UNSET
@@ -78,7 +78,7 @@ class _Status(msgspec.Struct):
         return keys
 
 
-class _Alert(msgspec.Struct):
+class _Alert(msgspec.Struct, gc=False):
     message: str
     service: str | UnsetType | None = UNSET
 
@@ -93,6 +93,8 @@ class _Alerts(msgspec.Struct):
         keys = 4 + (self.spool is not UNSET) + (self.seq is not UNSET)
         return keys + sum(1 + (one.service is not UNSET) for one in self.alerts)
 
+
+_new = tuple.__new__
 
 T = TypeVar("T", _Ping, _Status, _Alerts)
 
@@ -161,7 +163,8 @@ def _service(sent: _Service, promised: _Promised, place: int) -> ServiceReport:
     seen_at = None
     if sent.time is not UNSET and sent.time is not None:
         seen_at = _time(sent.time, f"services[{place}].time")
-    return ServiceReport(name, state, info, period_s, seen_at)
+    # Past the named tuple's own way, which takes twice as long: this is done for every state.
+    return _new(ServiceReport, (name, state, info, period_s, seen_at, None))
 
 
 def _spooled(sent: _Status | _Alerts) -> Spooled | None:
@@ -254,6 +257,7 @@ _TYPES = {
     "null": "null",
 }
 _KEY = re.compile(rb'"[ \t\r\n]*:')
+_APART = (b'" ', b'"\t', b'"\r', b'"\n')
 _WRONG_TYPE = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")
@@ -283,7 +287,9 @@ def _refuse_duplicates(body: bytes, keys: int) -> None:
     `keys`: how many keys were decoded. Something like a key may stand in a string too, so a larger
     count only means that it has to be looked at closely, and an equal one that all is well.
     """
-    if body.count(b":") <= keys or len(_KEY.findall(body)) <= keys:
+    if body.count(b'":') <= keys and not any(apart in body for apart in _APART):
+        return
+    if len(_KEY.findall(body)) <= keys:
         return
 
     def check(pairs: list[tuple[str, Any]]) -> None:
