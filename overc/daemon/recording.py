@@ -10,6 +10,7 @@ from overc.daemon import judge, keys, seqs
 from overc.daemon.services import Service, ServiceCache
 from overc.daemon.store import records, status
 from overc.daemon.store.engine import Transaction
+from overc.daemon.store.errors import Stale
 from overc.daemon.store.records import RaisedAlert, ServerRow
 from overc.model import Alert, Report, ServiceReport
 
@@ -56,7 +57,10 @@ class Recorder:
         self._cache = ServiceCache()
 
     def record(self, tx: Transaction, submissions: Sequence[Submission], now: Times) -> Recorded:
-        """Store reports in order: who, what, and what follows. A refused one leaves no trace."""
+        """Store reports in order: who, what, and what follows. A refused one leaves no trace.
+
+        Raises Stale when it has to be run again: see Note [Cached services].
+        """
         self._cache.begin(tx)
         batch = _Batch(tx, now, self._cache)
         batch.load_servers({one.report.server.name for one in submissions})
@@ -69,13 +73,19 @@ class Recorder:
         batch.load_services([report for report, _ in accepted])
         for report, order in accepted:
             batch.judge(report, order)
-        alerts = batch.save(self._plugins)
+        try:
+            alerts = batch.save(self._plugins)
+        except Stale:
+            self._cache.distrust()
+            raise
         self._cache.end(tx)
         return Recorded(outcomes, alerts)
 
     def mark_late(self, tx: Transaction, ids: Sequence[int], now: Times) -> int:
         """Judge services whose deadline seems to have passed; return how many alerts it raised."""
         self._cache.begin(tx)
+        if not tx.sole_writer:
+            self._cache.forget(ids)
         changed: list[Service] = []
         raised: list[RaisedAlert] = []
         for service in self._cache.find_ids(tx, ids):
@@ -131,11 +141,16 @@ class _Batch:
         self._cache = cache
         self._servers: dict[str, ServerRow] = {}
         self._services: dict[int, dict[str, Service]] = {}
+        self._renewed: dict[Service, _NewState] = {}
+        """Of those that said once more what they had said before."""
         self._states: list[_NewState] = []
+        """All others."""
         self._newest: dict[Service, int] = {}
-        """Of each service that reported its present state, by its place in `_states`."""
+        """The place in `_states` of each service's present state."""
         self._changed: set[Service] = set()
-        """Those of them of which more than the time of the report changed."""
+        """Those of which more than the deadline changed."""
+        self._known: dict[int, tuple[int | None, bool]] = {}
+        """What was known of them before: see `records.check`."""
         self._alerts: list[tuple[Alert, int, Service | None, int | None, int | None]] = []
         """With the place of the state in `_states`, or the id of one that is stored already."""
         self._seqs: dict[tuple[int, str], tuple[seqs.Ranges, bool]] = {}
@@ -214,42 +229,58 @@ class _Batch:
                 and seen_at < service.seen_at
             ):
                 # From a backlog: it belongs to the history, what is known already is newer.
+                self._change(service)
                 self._states.append((service, seen_at, report))
-                self._changed.add(service)
                 return
+        if (
+            service not in self._changed
+            and service not in self._renewed
+            and service.renew(report, steady_at)
+        ):
+            service.seen_at = seen_at
+            self._renewed[service] = (service, seen_at, report)
+            return
+        self._change(service)
         self._newest[service] = len(self._states)
         self._states.append((service, seen_at, report))
         service.seen_at = seen_at
-        if service.renew(report, steady_at):
-            return
         before = service.status
         verdict = judge.on_report(before, report, steady_at)
         service.status = verdict.service
-        self._changed.add(service)
         if verdict.service.state is not before.state:
             service.since_at = seen_at
         for alert in verdict.alerts:
             self._raise(alert, service.server_id, service)
 
+    def _change(self, service: Service) -> None:
+        """Note that more than the deadline of a service changes in this batch."""
+        if service in self._changed:
+            return
+        renewed = self._renewed.pop(service, None)
+        if renewed is not None:
+            self._newest[service] = len(self._states)
+            self._states.append(renewed)
+        self._changed.add(service)
+        self._known[service.id] = service.last_state_id, service.status.timed_out
+
     def _raise(self, alert: Alert, server_id: int, about: Service | None) -> None:
-        place = self._newest.get(about) if about else None
+        place = None
+        if about is not None:
+            if about in self._renewed:
+                # So that the alert finds the state's id when it has one.
+                self._change(about)
+            place = self._newest.get(about)
         self._alerts.append((alert, server_id, about, place, about.state_id if about else None))
 
     def save(self, plugins: Sequence[str]) -> int:
         """Write everything that changed; return the number of alerts."""
+        self._renew()
+        if not self._tx.sole_writer:
+            records.check(self._tx, self._known)
         ids = self._save_states()
         for service, place in self._newest.items():
             service.state_id = ids[place]
-        changed = self._changed
-        records.save_reported(
-            self._tx,
-            [
-                (s.id, s.deadline_at, s.state_id, s.seen_at, s.last_state_id)
-                for s in self._newest
-                if s not in changed
-            ],
-        )
-        records.save_services(self._tx, [service.row() for service in changed])
+        records.save_services(self._tx, [service.row() for service in self._changed])
         raised = [
             RaisedAlert(
                 alert,
@@ -265,6 +296,16 @@ class _Batch:
                 self._tx, server_id, spool, seqs.show(ranges), self._now.wall_at, known=known
             )
         return len(raised)
+
+    def _renew(self) -> None:
+        """Store the states that say nothing new."""
+        states = list(self._renewed.values())
+        # In the order of their ids: nodes that lock in one order do not lock each other out.
+        states.sort(key=_service_id)
+        ids = self._add_states(states)
+        records.renew(self._tx, ids, self._now.steady_at)
+        for id_, (service, _, _) in zip(ids, states, strict=True):
+            service.state_id = id_
 
     def _save_states(self) -> Sequence[int]:
         """Add the states to the chains of their services; return their ids, in order.
@@ -302,3 +343,7 @@ class _Batch:
         for id_, (service, _, _) in zip(ids, states, strict=True):
             service.last_state_id = id_
         return ids
+
+
+def _service_id(state: _NewState) -> int:
+    return state[0].id

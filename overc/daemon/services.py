@@ -2,11 +2,18 @@
 
 Note [Cached services]
 ~~~~~~~~~~~~~~~~~~~~~~
-Nearly every report is about services that reported a minute ago. Where this process is the only
-writer their rows are kept in memory, and nothing is read before it is written again. The rows in
-memory may be ahead of the database when a transaction failed after they were changed, so each
-transaction leaves a mark of where the database then stood, and the next one drops everything when
-it finds another mark. With several writers (`Transaction.sole_writer` is false) nothing is kept.
+Nearly every report is about services that reported a minute ago. Their rows are kept in memory, and
+nothing is read before it is written again. The rows in memory may be ahead of the database when a
+transaction failed after they were changed. Where this process is the only writer, each transaction
+leaves a mark of where the database then stood, and the next one drops everything when it finds
+another mark.
+
+With several writers (`Transaction.sole_writer` is false) another one may have written meanwhile.
+Each row that is written is then compared first with what it was in memory (`records.renew`,
+`records.check`): whoever stores a state sets last_state_id, whoever finds a service late sets
+timed_out, so these two tell. What differs ends the transaction as Stale; it is run again with
+nothing in memory. Where hosts report to another node each time it nearly always would be, so for
+the next BATCHES_DISTRUSTED nothing is kept.
 """
 
 from __future__ import annotations
@@ -18,6 +25,8 @@ from overc.daemon.store import records
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.records import ServiceRow
 from overc.model import ServiceReport, ServiceStatus
+
+BATCHES_DISTRUSTED = 100
 
 
 class Service:
@@ -65,18 +74,31 @@ class ServiceCache:
         self._by_name: dict[int, dict[str, Service]] = {}
         self._by_id: dict[int, Service] = {}
         self._mark: object = None
+        self._distrusted = 0
 
     def begin(self, tx: Transaction) -> None:
         """Drop everything that may not be what the database holds."""
-        if not tx.sole_writer or self._mark is None or self._mark != records.mark(tx):
+        if self._mark is None or self._mark != self._present_mark(tx):
             self.clear()
         # Until the end is reached, nothing can be said of what is in memory.
         self._mark = None
 
     def end(self, tx: Transaction) -> None:
         """Note where the database stands, for the next transaction."""
-        if tx.sole_writer:
-            self._mark = records.mark(tx)
+        if self._distrusted:
+            self._distrusted -= 1
+        else:
+            self._mark = self._present_mark(tx)
+
+    def distrust(self) -> None:
+        """What is in memory was not what the database holds: keep nothing for a while."""
+        self._distrusted = BATCHES_DISTRUSTED
+
+    def forget(self, ids: Iterable[int]) -> None:
+        for id_ in ids:
+            service = self._by_id.pop(id_, None)
+            if service is not None:
+                del self._by_name[service.server_id][service.name]
 
     def clear(self) -> None:
         self._by_name.clear()
@@ -102,6 +124,9 @@ class ServiceCache:
             records.find_services_by_id(tx, [id_ for id_ in wanted if id_ not in self._by_id])
         )
         return [self._by_id[id_] for id_ in wanted if id_ in self._by_id]
+
+    def _present_mark(self, tx: Transaction) -> object:
+        return records.mark(tx) if tx.sole_writer else True
 
     def _keep(self, rows: Iterable[ServiceRow]) -> None:
         for row in rows:

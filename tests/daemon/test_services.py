@@ -12,17 +12,17 @@ from support_daemon import (
     a_database,
     a_report,
     a_state,
-    change,
     in_transaction,
     record,
     rows,
 )
 
 from overc.daemon.recording import Recorder, Submission
-from overc.daemon.services import ServiceCache
+from overc.daemon.services import BATCHES_DISTRUSTED, ServiceCache
 from overc.daemon.store import records
 from overc.daemon.store.engine import Transaction
-from overc.model import AlertReport, State
+from overc.daemon.store.errors import Stale
+from overc.model import AlertReport, ServiceReport, State
 
 READS = ("find_services", "find_services_by_id")
 
@@ -128,15 +128,6 @@ def test_another_process_that_writes_to_the_same_file(path: str) -> None:
     assert [use(path, cache) for cache in (ours, theirs, theirs, ours, theirs)] == [0, 1, 2, 3, 4]
 
 
-def test_with_other_writers_nothing_is_kept(path: str, reads: list[str]) -> None:
-    cache = ServiceCache()
-    use(path, cache, kind=SharedTransaction)
-    # Not even what the mark would not tell of.
-    change(path, "update services set period_s = 50")
-    assert use(path, cache, kind=SharedTransaction) == 50
-    assert reads == ["find_services"] * 2
-
-
 def test_by_id_it_is_the_same_service(path: str, reads: list[str]) -> None:
     cache = ServiceCache()
     use(path, cache)
@@ -160,6 +151,107 @@ def test_the_same_name_on_two_servers(path: str) -> None:
     assert sorted(one) == ["cpu", "disk"]
     assert sorted(two) == ["disk"]
     assert one["disk"] is not two["disk"]
+
+
+class Node:
+    """One of several processes that write to a database."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.clock = FakeClock()
+        self.recorder = Recorder([])
+
+    def say(self, *states: ServiceReport) -> int:
+        """Store a report at the first try, or raise Stale; return how many alerts it raised."""
+        self.clock.advance(1)
+        submissions = [Submission(a_report(*states), "key")]
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            connection.execute("begin immediate")
+            tx = SharedTransaction(connection.cursor())
+            alerts = self.recorder.record(tx, submissions, self.clock.times()).alerts
+            connection.commit()
+        finally:
+            connection.close()
+        return alerts
+
+    def mark_late(self) -> int:
+        self.clock.advance(3600)
+        with a_transaction(self.path, SharedTransaction) as tx:
+            return self.recorder.mark_late(tx, [1], self.clock.times())
+
+
+@pytest.fixture
+def ours(path: str) -> Node:
+    return Node(path)
+
+
+@pytest.fixture
+def theirs(path: str) -> Node:
+    return Node(path)
+
+
+CHAIN = "select id, previous_id, state from states order by id"
+
+
+def test_a_node_that_is_not_disturbed_reads_each_service_once(
+    ours: Node, reads: list[str]
+) -> None:
+    for _ in range(3):
+        ours.say(a_state("disk"), a_state("cpu"))
+    ours.say(a_state("disk", State.FAIL))
+    assert reads == ["find_services"]
+
+
+@pytest.mark.parametrize("state", [State.OK, State.FAIL])
+def test_a_state_that_another_node_stored(ours: Node, theirs: Node, state: State) -> None:
+    ours.say(a_state())
+    theirs.say(a_state())
+    before = rows(ours.path, CHAIN)
+    with pytest.raises(Stale):
+        ours.say(a_state(state=state))
+    assert rows(ours.path, CHAIN) == before
+    ours.say(a_state(state=state))
+    assert rows(ours.path, CHAIN) == [(1, None, "OK"), (2, 1, "OK"), (3, 2, state.value)]
+    assert rows(ours.path, "select state_id, last_state_id from services") == [(3, 3)]
+
+
+@pytest.mark.parametrize("state", [State.OK, State.FAIL])
+def test_a_service_that_another_node_found_late(ours: Node, theirs: Node, state: State) -> None:
+    ours.say(a_state())
+    assert theirs.mark_late() == 1
+    with pytest.raises(Stale):
+        ours.say(a_state(state=state))
+    assert ours.say(a_state(state=state)) == 1 + (state is State.FAIL)
+    assert rows(ours.path, "select timed_out, state from services") == [(0, state.value)]
+
+
+def test_a_service_that_another_node_deleted(ours: Node, theirs: Node) -> None:
+    ours.say(a_state())
+    in_transaction(ours.path, theirs.recorder.delete_service, 1)
+    with pytest.raises(Stale):
+        ours.say(a_state())
+    ours.say(a_state())
+    assert rows(ours.path, "select id, name from services") == [(2, "disk")]
+
+
+def test_a_service_that_reported_to_another_node_is_not_late(ours: Node, theirs: Node) -> None:
+    ours.say(a_state(period_s=60))
+    theirs.say(a_state(period_s=7200))
+    assert ours.mark_late() == 0
+
+
+def test_after_a_disturbance_nothing_is_kept_for_a_while(
+    ours: Node, theirs: Node, reads: list[str]
+) -> None:
+    ours.say(a_state())
+    theirs.say(a_state())
+    with pytest.raises(Stale):
+        ours.say(a_state())
+    reads.clear()
+    for _ in range(BATCHES_DISTRUSTED + 5):
+        ours.say(a_state())
+    assert reads == ["find_services"] * (BATCHES_DISTRUSTED + 1)
 
 
 class Book:

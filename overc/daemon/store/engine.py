@@ -15,7 +15,7 @@ ones: the texts of the statements are then few as well, and SQLite finds them co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -82,6 +82,21 @@ class Transaction:
                 self._update_sql(table, columns, ",".join([one] * len(chunk))),
                 list(chain.from_iterable(chunk)),
             )
+
+    def update_from(
+        self, table: str, other: str, sets: Mapping[str, str], where: str, *values: Any
+    ) -> int:
+        """Set columns to expressions in the rows that `where` joins with another table's.
+
+        Returns how many rows were changed.
+        """
+        pairs = ",".join(f"{name} = {value}" for name, value in sets.items())
+        return self.execute(f"update {table} set {pairs} from {other} where {where}", *values)
+
+    def conditions(self, column: str, ids: Sequence[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield conditions, with their values, that together select ids that `insert` returned."""
+        if ids:
+            yield f"{column} between ? and ?", (ids[0], ids[-1])
 
     def delete(self, table: str, ids: Sequence[int]) -> None:
         """Delete rows by their ids."""

@@ -12,3 +12,7 @@ class StorageError(Exception):
 
 class StorageRefused(StorageError):
     """The database can't be used as it is; trying again does not help."""
+
+
+class Stale(Exception):
+    """What a transaction took for granted does not hold any more; run again, it reads it anew."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Concatenate
 
@@ -29,8 +29,8 @@ from twisted.enterprise import adbapi
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from overc.daemon.store.engine import P, Row, T, Transaction
-from overc.daemon.store.errors import StorageError, StorageRefused
+from overc.daemon.store.engine import CHUNKS, P, Row, T, Transaction
+from overc.daemon.store.errors import Stale, StorageError, StorageRefused
 from overc.daemon.store.mysql_migrations import DeriveKey, is_current, migrate_mysql
 from overc.daemon.store.urls import MysqlDatabase
 from overc.logging import get_logger
@@ -125,6 +125,18 @@ class MysqlTransaction(Transaction):
         for part in _fitting(rows):
             ids += super().insert(table, columns, part)
         return ids
+
+    def update_from(
+        self, table: str, other: str, sets: Mapping[str, str], where: str, *values: Any
+    ) -> int:
+        pairs = ",".join(f"{table}.{name} = {value}" for name, value in sets.items())
+        return self.execute(f"update {table} join {other} set {pairs} where {where}", *values)
+
+    def conditions(self, column: str, ids: Sequence[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+        # Between ours there may be those of other nodes. More than a thousand MariaDB looks up in
+        # another way, which takes longer.
+        for at in range(0, len(ids), CHUNKS[0]):
+            yield f"{column} in ({','.join(map(str, ids[at : at + CHUNKS[0]]))})", ()
 
     def _run(self, sql: str, values: Sequence[Any]) -> None:
         self._cursor.execute(_marked(sql), values)
@@ -270,6 +282,9 @@ class MysqlStore:
         while True:
             try:
                 result: T = await pool.runInteraction(begin)
+            except Stale:
+                if time.monotonic() > end:
+                    raise StorageError(f"Unable to {description}: {_TooLate()}") from None
             except (pymysql.err.MySQLError, _TooLate) as e:
                 if _code(e) in LOST:
                     self._note_lost(e)

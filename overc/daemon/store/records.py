@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from overc.daemon.store.engine import Row, Transaction
+from overc.daemon.store.errors import Stale
 from overc.model import Alert, ServiceStatus, State
 
 _STATES = {state.value: state for state in State} | {None: None}
@@ -116,10 +117,44 @@ def save_services(tx: Transaction, rows: Sequence[ServiceRow]) -> None:
     tx.update("services", _SAVED, values)
 
 
-def save_reported(tx: Transaction, rows: Sequence[Row]) -> None:
-    """Save services that said the same again: id, deadline_at, state_id, seen_at, last_state_id."""
-    columns = ("id", "deadline_at", "state_id", "seen_at", "last_state_id")
-    tx.update("services", columns, sorted(rows))
+def renew(tx: Transaction, state_ids: Sequence[int], now_at: float) -> None:
+    """Make new states, with ids that follow each other, the present ones of their services.
+
+    For states that repeat the one before them: nothing else of the service changes but that the
+    period begins anew. Raises Stale, having done some of it, for a service that is late or that
+    another process has stored a state of: it is not as the caller thought.
+    """
+    sets = {
+        "deadline_at": "? + services.period_s",
+        "state_id": "states.id",
+        "seen_at": "states.seen_at",
+        "last_state_id": "states.id",
+    }
+    changed = 0
+    for condition, values in tx.conditions("states.id", state_ids):
+        where = (
+            f"{condition} and services.id = states.service_id"
+            " and services.last_state_id = states.previous_id and services.timed_out = 0"
+        )
+        changed += tx.update_from("services", "states", sets, where, now_at, *values)
+    if changed != len(state_ids):
+        raise Stale
+
+
+def check(tx: Transaction, known: Mapping[int, tuple[int | None, bool]]) -> None:
+    """Compare services with what is known of them, last_state_id and timed_out, and lock them.
+
+    Raises Stale if anything differs.
+    """
+    sql = (
+        "select id, last_state_id, timed_out from services"
+        f" where id in (:keys) order by id {tx.for_update}"
+    )
+    found = {
+        id_: (last, timed_out == 1) for id_, last, timed_out in tx.fetch_in(sql, sorted(known))
+    }
+    if found != known:
+        raise Stale
 
 
 def mark(tx: Transaction) -> object:

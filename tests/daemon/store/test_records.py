@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from support_daemon import a_database, change, in_transaction, rows
 
 from overc.daemon.store import records
 from overc.daemon.store.engine import Transaction
+from overc.daemon.store.errors import Stale
 from overc.daemon.store.records import RaisedAlert, ServerRow, ServiceRow
 from overc.model import Alert, Channel, ServiceStatus, State
 
@@ -183,16 +185,54 @@ def test_what_is_deleted_takes_everything_but_the_history_with_it(path: str) -> 
     assert rows(path, "select id from alerts order by id") == [(4,)]
 
 
+STATUS = ServiceStatus(State.WARN, 60, 100.0)
+
+
 def test_reports_that_say_the_same_again(path: str) -> None:
-    status = ServiceStatus(State.WARN, 60, 100.0)
-    saved = ServiceRow(2, 1, "cpu", status, 7, 50.0, 60.0, 7)
+    saved = ServiceRow(2, 1, "cpu", STATUS, 7, 50.0, 60.0, 7)
     in_transaction(path, records.save_services, [saved])
-    in_transaction(path, records.save_reported, [(2, 160.0, 8, 120.0, 9)])
+    ids = in_transaction(path, records.add_states, [(2, 7, 130.0, 120.0, "WARN", "")])
+    in_transaction(path, records.renew, ids, 100.0)
     [disk, cpu] = in_transaction(path, records.find_services_by_id, [1, 2])
-    assert cpu == ServiceRow(
-        2, 1, "cpu", status._replace(deadline_at=160.0), 8, 50.0, 120.0, 9
-    )  # fmt: skip
+    status = STATUS._replace(deadline_at=160.0)
+    assert cpu == ServiceRow(2, 1, "cpu", status, ids[0], 50.0, 120.0, ids[0])
     assert disk == ServiceRow(1, 1, "disk", ServiceStatus(), None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(ServiceRow(2, 1, "cpu", STATUS, 7, 50.0, 60.0, 8), id="another state"),
+        pytest.param(ServiceRow(2, 1, "cpu", STATUS, 7, 50.0, 60.0, None), id="no state"),
+        pytest.param(
+            ServiceRow(2, 1, "cpu", STATUS._replace(timed_out=True), 7, 50.0, 60.0, 7), id="late"
+        ),
+        pytest.param(ServiceRow(99, 1, "gone", STATUS, 7, 50.0, 60.0, 7), id="deleted"),
+    ],
+)
+def test_a_service_that_is_not_as_it_was_is_not_renewed(path: str, row: ServiceRow) -> None:
+    in_transaction(path, records.save_services, [row])
+    ids = in_transaction(path, records.add_states, [(row.id, 7, 130.0, 120.0, "WARN", "")])
+    with pytest.raises(Stale):
+        in_transaction(path, records.renew, ids, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("known", "same"),
+    [
+        ({}, True),
+        ({1: (None, False), 2: (7, False)}, True),
+        ({2: (None, False)}, False),
+        ({2: (7, True)}, False),
+        ({2: (7, False), 99: (None, False)}, False),
+    ],
+)
+def test_services_are_compared_with_what_is_known(
+    path: str, known: dict[int, tuple[int | None, bool]], same: bool
+) -> None:
+    in_transaction(path, records.save_services, [ServiceRow(2, 1, "cpu", STATUS, 7, 5.0, 6.0, 7)])
+    with nullcontext() if same else pytest.raises(Stale):
+        in_transaction(path, records.check, known)
 
 
 def test_the_seqs_of_a_spool(path: str) -> None:
