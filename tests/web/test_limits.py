@@ -394,3 +394,9 @@ def test_a_piece_of_a_head_that_looks_like_a_request(site: Fixture) -> None:
     site.wire.send(b"POST /slow HTTP/1.1\r\nX: ")
     site.wire.send(SMUGGLED)
     assert (len(site.echo.kept), site.wire.value()) == (1, b"")
+
+
+def test_a_request_after_half_a_line_is_a_part_of_it(site: Fixture) -> None:
+    site.wire.send(b"POST /slow HTTP/1.1 ")
+    site.wire.send(post(b"x"))
+    assert site.echo.bodies == []
