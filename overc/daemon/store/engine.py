@@ -59,7 +59,7 @@ class Transaction:
         """Run a query with `in (:keys)` for any number of keys, after its other values."""
         found: list[Row] = []
         # A key that stands twice finds its row once, so the last chunk may be filled up with it.
-        for chunk in _filled_chunks(list(keys)):
+        for chunk in self._filled_chunks(list(keys)):
             marks = ",".join("?" * len(chunk))
             found += self.fetch(sql.replace(":keys", marks), *values, *chunk)
         return found
@@ -68,7 +68,7 @@ class Transaction:
         """Insert rows by as few statements as can be; return their ids in order."""
         ids: list[int] = []
         one = f"({','.join('?' * len(columns))})"
-        for chunk in _chunks(rows):
+        for chunk in self._chunks(rows):
             sql = f"insert into {table} ({','.join(columns)}) values {','.join([one] * len(chunk))}"
             self._run(sql, list(chain.from_iterable(chunk)))
             ids += self._inserted_ids(len(chunk))
@@ -77,7 +77,7 @@ class Transaction:
     def update(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Set columns of rows that exist. The first column is `id` and names the row."""
         one = f"({','.join('?' * len(columns))})"
-        for chunk in _filled_chunks(rows):
+        for chunk in self._filled_chunks(rows):
             self._run(
                 self._update_sql(table, columns, ",".join([one] * len(chunk))),
                 list(chain.from_iterable(chunk)),
@@ -100,12 +100,28 @@ class Transaction:
 
     def delete(self, table: str, ids: Sequence[int]) -> None:
         """Delete rows by their ids."""
-        for chunk in _filled_chunks(sorted(ids)):
+        for chunk in self._filled_chunks(sorted(ids)):
             marks = ",".join("?" * len(chunk))
             self._run(f"delete from {table} where id in ({marks})", chunk)
 
     def _run(self, sql: str, values: Sequence[Any]) -> None:
         self._cursor.execute(sql, values)
+
+    def _chunks(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
+        at = 0
+        for size in CHUNKS:
+            while len(items) - at >= size:
+                yield items[at : at + size]
+                at += size
+
+    def _filled_chunks(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
+        """Yield chunks, the last of them filled up with its last item to the next fixed size."""
+        at, most = 0, CHUNKS[0]
+        while at < len(items):
+            chunk = list(items[at : at + most])
+            size = min(size for size in CHUNKS if size >= len(chunk))
+            yield chunk + chunk[-1:] * (size - len(chunk))
+            at += most
 
     def _inserted_ids(self, count: int) -> Iterable[int]:
         # There is one writer, so the ids of one statement follow each other.
@@ -117,24 +133,6 @@ class Transaction:
             f"{name} = v.column{place}" for place, name in enumerate(columns[1:], start=2)
         )
         return f"update {table} set {sets} from (values {marks}) as v where id = v.column1"
-
-
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    at = 0
-    for size in CHUNKS:
-        while len(items) - at >= size:
-            yield items[at : at + size]
-            at += size
-
-
-def _filled_chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield chunks, the last of them filled up with its last item to the next fixed size."""
-    at, most = 0, CHUNKS[0]
-    while at < len(items):
-        chunk = list(items[at : at + most])
-        size = min(size for size in CHUNKS if size >= len(chunk))
-        yield chunk + chunk[-1:] * (size - len(chunk))
-        at += most
 
 
 class Store(Protocol):
