@@ -141,8 +141,9 @@ class _Batch:
         self._cache = cache
         self._servers: dict[str, ServerRow] = {}
         self._services: dict[int, dict[str, Service]] = {}
-        self._renewed: dict[Service, _NewState] = {}
-        """Of those that said once more what they had said before."""
+        self._renewed: list[dict[Service, _NewState]] = [{}]
+        """Of those that said once more what they had said before, and then of those that said it
+        twice, and so on."""
         self._states: list[_NewState] = []
         """All others."""
         self._newest: dict[Service, int] = {}
@@ -232,13 +233,13 @@ class _Batch:
                 self._change(service)
                 self._states.append((service, seen_at, report))
                 return
-        if (
-            service not in self._changed
-            and service not in self._renewed
-            and service.renew(report, steady_at)
-        ):
+        if service not in self._changed and service.renew(report, steady_at):
             service.seen_at = seen_at
-            self._renewed[service] = (service, seen_at, report)
+            for wave in self._renewed:
+                if service not in wave:
+                    wave[service] = (service, seen_at, report)
+                    return
+            self._renewed.append({service: (service, seen_at, report)})
             return
         self._change(service)
         self._newest[service] = len(self._states)
@@ -256,17 +257,17 @@ class _Batch:
         """Note that more than the deadline of a service changes in this batch."""
         if service in self._changed:
             return
-        renewed = self._renewed.pop(service, None)
-        if renewed is not None:
-            self._newest[service] = len(self._states)
-            self._states.append(renewed)
+        for wave in self._renewed:
+            if service in wave:
+                self._newest[service] = len(self._states)
+                self._states.append(wave.pop(service))
         self._changed.add(service)
         self._known[service.id] = service.last_state_id, service.status.timed_out
 
     def _raise(self, alert: Alert, server_id: int, about: Service | None) -> None:
         place = None
         if about is not None:
-            if about in self._renewed:
+            if about in self._renewed[0]:
                 # So that the alert finds the state's id when it has one.
                 self._change(about)
             place = self._newest.get(about)
@@ -299,13 +300,13 @@ class _Batch:
 
     def _renew(self) -> None:
         """Store the states that say nothing new."""
-        states = list(self._renewed.values())
-        # In the order of their ids: nodes that lock in one order do not lock each other out.
-        states.sort(key=_service_id)
-        ids = self._add_states(states)
-        records.renew(self._tx, ids, self._now.steady_at)
-        for id_, (service, _, _) in zip(ids, states, strict=True):
-            service.state_id = id_
+        for wave in self._renewed:
+            # In the order of their ids: nodes that lock in one order do not lock each other out.
+            states = sorted(wave.values(), key=_service_id)
+            ids = self._add_states(states)
+            records.renew(self._tx, ids, self._now.steady_at)
+            for id_, (service, _, _) in zip(ids, states, strict=True):
+                service.state_id = id_
 
     def _save_states(self) -> Sequence[int]:
         """Add the states to the chains of their services; return their ids, in order.
