@@ -6,7 +6,8 @@ Whoever looks wants all services, and most of them are as they were a second ago
 in memory and brought up to date before each look, by reading what the database has got since the
 last one: new states and new alerts by their ids. What is shown is what was committed, also by other
 nodes, and while nobody looks nothing is done. A service that fell late has a new alert, so it is
-found too; servers and services that came or went are found by their number.
+found too. Servers and services that came or went are found by their number, once in COMPARE_S:
+counting takes longer than all the rest.
 
 Where several nodes write, a lower id may be committed after a higher one was seen. So what came in
 the last SETTLE_S is read again each time, and what is as it was is passed over.
@@ -27,6 +28,9 @@ from overc.daemon.store.status import Changes, ServerRow, ServiceRow
 
 ALERTS_S = 24 * 3600
 """Alerts count for so long."""
+
+COMPARE_S = 1.0
+"""So often it is looked for services that came or went without a state, and for new addresses."""
 
 SETTLE_S = 30.0
 """A transaction has ended so long after it was given its ids."""
@@ -86,6 +90,7 @@ class Snapshot:
         self._seen: deque[tuple[float, int, int]] = deque()
         """When which ids were the last ones, on the steady clock; the first one is settled."""
         self._loaded = False
+        self._compared_at = -COMPARE_S
         self._refreshing = False
         self._waiting: list[Deferred[None]] = []
         # A page that was open when the server started anew has a version of the former process.
@@ -111,6 +116,8 @@ class Snapshot:
         while self._waiting:
             waiting, self._waiting = self._waiting, []
             full, self._loaded = not self._loaded, True
+            now_at = self._clock.steady()
+            compare = full or now_at - self._compared_at >= COMPARE_S
             try:
                 self._apply(
                     await self._store.read(
@@ -122,6 +129,7 @@ class Snapshot:
                         len(self._services),
                         self._clock.wall() - ALERTS_S,
                         full=full,
+                        compare=compare,
                         settled=self._seen[0][1:] if self._seen else None,
                     )
                 )
@@ -130,6 +138,8 @@ class Snapshot:
                 for one in waiting:
                     one.errback(e)
             else:
+                if compare:
+                    self._compared_at = now_at
                 for one in waiting:
                     one.callback(None)
         self._refreshing = False

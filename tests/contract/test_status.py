@@ -13,7 +13,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.threads import deferToThread
 
 from overc.daemon.recording import Submission
-from overc.daemon.snapshot import Selection
+from overc.daemon.snapshot import COMPARE_S, Selection
 from overc.daemon.store import status
 from overc.daemon.store.engine import Store, Transaction
 from overc.model import AlertReport, State
@@ -150,6 +150,7 @@ async def test_the_snapshot_follows_another_node(
     assert await node.present() == {"web1/disk": "WARN", "web2/new": "OK"}
     [(server,)] = database.rows("select id from servers where name = 'web1'")
     await other.store.write("delete", other.recorder.delete_server, server)
+    node.clock.advance(COMPARE_S)
     assert await node.present() == {"web2/new": "OK"}
 
 

@@ -194,9 +194,7 @@ def theirs(path: str) -> Node:
 CHAIN = "select id, previous_id, state from states order by id"
 
 
-def test_a_node_that_is_not_disturbed_reads_each_service_once(
-    ours: Node, reads: list[str]
-) -> None:
+def test_a_node_that_is_not_disturbed_reads_each_service_once(ours: Node, reads: list[str]) -> None:
     for _ in range(3):
         ours.say(a_state("disk"), a_state("cpu"))
     ours.say(a_state("disk", State.FAIL))

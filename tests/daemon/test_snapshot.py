@@ -23,7 +23,7 @@ from support_daemon import (
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from overc.daemon.recording import Recorder
-from overc.daemon.snapshot import ALERTS_S, Selection, Snapshot
+from overc.daemon.snapshot import ALERTS_S, COMPARE_S, Selection, Snapshot
 from overc.daemon.store import records, status
 from overc.daemon.store.errors import StorageError
 from overc.daemon.store.records import RaisedAlert
@@ -171,6 +171,7 @@ def test_a_server_without_services(album: Album) -> None:
 
 def test_the_address_of_a_server(album: Album) -> None:
     album.record(a_report(ip="203.0.113.5"))
+    album.clock.advance(COMPARE_S)
     album.refresh()
     [(web1, _), _] = album.snapshot.servers(Selection()) or []
     assert web1.row.ip == "203.0.113.5"
@@ -221,9 +222,25 @@ def test_a_state_of_a_backlog_changes_nothing(album: Album) -> None:
 def test_what_another_node_removed(album: Album, remove: Callable[[Any], object]) -> None:
     before = album.snapshot.version
     in_transaction(album.path, remove)
+    album.clock.advance(COMPARE_S)
     album.refresh()
     assert shown(album.snapshot) == fresh(album)
     assert album.snapshot.complete_since > before
+
+
+def test_between_two_comparisons_only_what_came_is_read(album: Album) -> None:
+    album.record(a_report(a_state("cpu"), a_state("new")))
+    album.record(a_report(name="pinged"))
+    album.record(a_report(name="asked", alerts=[AlertReport("x", "unheard")]))
+    album.record(a_report(a_state("disk"), name="more"))
+    album.refresh()
+    assert shown(album.snapshot) == fresh(album)
+    in_transaction(album.path, status.delete_service, 1)
+    album.refresh()
+    assert shown(album.snapshot) != fresh(album)
+    album.clock.advance(COMPARE_S)
+    album.refresh()
+    assert shown(album.snapshot) == fresh(album)
 
 
 def test_a_server_that_was_deleted_and_registered_anew(album: Album) -> None:
@@ -413,6 +430,8 @@ def test_step_by_step_it_shows_what_is_read_at_once(steps: list[tuple[str, Any, 
                 in_transaction(album.path, delete, what)
                 if more:
                     album.snapshot.forget()
+                else:
+                    album.clock.advance(COMPARE_S)
             else:
                 album.refresh()
                 assert shown(album.snapshot) == fresh(album)

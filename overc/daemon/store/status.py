@@ -37,7 +37,7 @@ class Changes(NamedTuple):
 
     full: bool
     servers: list[ServerRow]
-    """All of them, in any case."""
+    """All of them, or none if they were not looked at."""
     services: list[ServiceRow]
     alerts: list[Row]
     """id, raised_at, server_id, service_id; the oldest first."""
@@ -87,20 +87,27 @@ def changes(
     alerts_since_at: float,
     *,
     full: bool,
+    compare: bool = True,
     settled: tuple[int, int] | None = None,
 ) -> Changes:
     """Return what was committed since these ids were the last ones.
 
-    Returns everything when asked to, when services came or went, and when so much has come that
-    this is less work. `settled`: a state's and an alert's id to begin after instead, since some
-    between them and the last ones may not have been committed when those were.
+    Returns everything when asked to, when so much has come that this is less work, and when
+    services came or went: `compare` looks for that, else only what is new is found.
+    `settled`: a state's and an alert's id to begin after instead, since some between them and the
+    last ones may not have been committed when those were.
     """
     [(newest_id,)] = tx.fetch("select coalesce(max(id), 0) from states")
-    servers = [ServerRow(*row) for row in tx.fetch("select id, name, title, ip from servers")]
-    if not full:
-        [(count,)] = tx.fetch("select count(*) from services")
-        full = count != n_services or not server_ids <= {server.id for server in servers}
     full = full or newest_id - state_id > max(1000, 2 * n_services)
+    [(newest_server_id,)] = tx.fetch("select max(id) from servers")
+    compare = compare or (newest_server_id is not None and newest_server_id not in server_ids)
+    servers = []
+    if full or compare:
+        servers = [ServerRow(*row) for row in tx.fetch("select id, name, title, ip from servers")]
+        full = full or not server_ids <= {server.id for server in servers}
+    if compare and not full:
+        [(count,)] = tx.fetch("select count(*) from services")
+        full = count != n_services
     alerts_sql = (
         "select id, raised_at, server_id, service_id from alerts"
         " where id > ? and raised_at >= ? order by id"
@@ -117,22 +124,24 @@ def changes(
             newest_id,
             tx.sole_writer,
         )
-    if settled is not None:
-        state_id, alert_id = settled
+    after_state_id, after_alert_id = settled or (state_id, alert_id)
     found = tx.fetch(
         f"{_SERVICES} join states on states.service_id = services.id and states.id = state_id"
         " where states.id > ?",
-        state_id,
+        after_state_id,
     )
-    new_alerts = tx.fetch(alerts_sql, alert_id, alerts_since_at)
+    new_alerts = tx.fetch(alerts_sql, after_alert_id, alerts_since_at)
     about = {service_id for _, _, _, service_id in new_alerts if service_id is not None}
     found += tx.fetch_in(
         f"{_SERVICES} left join states on states.id = state_id where services.id in (:keys)", about
     )
+    services = [ServiceRow(*row) for row in found]
+    if not servers and not {service.server_id for service in services} <= server_ids:
+        return changes(tx, state_id, alert_id, server_ids, n_services, alerts_since_at, full=True)
     return Changes(
         False,
         servers,
-        [ServiceRow(*row) for row in found],
+        services,
         new_alerts,
         newest_id,
         tx.sole_writer,
