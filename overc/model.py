@@ -42,6 +42,7 @@ class Channel(str, enum.Enum):
     PLUGIN = "plugin"
     API = "api"
     ALERT_PLUGIN = "alert-plugin"
+    OVERC = "overc"
 
     def __str__(self) -> str:
         return self.value
@@ -93,6 +94,27 @@ class Report(NamedTuple):
     spooled: Spooled | None = None
 
 
+class Memory(NamedTuple):
+    """What is to be remembered of a service beyond its state, to judge its next report by.
+
+    See Note [Told and true] in `overc.daemon.judge`.
+    """
+
+    told: State | None = State.OK
+    """The state that people were told of last; None before there was anything to tell."""
+    bad: int = 0
+    """How many bad reports came in a row that nobody was told of yet."""
+    first_info: str = ""
+    """What the first of them said."""
+    since_at: float | None = None
+    """Since when the problem lasts that people were told of; of none, the one that may become it."""
+    late_at: float | None = None
+    """Since when the service is late."""
+    changes: tuple[float, ...] = ()
+    """When its state changed of late, where that is watched."""
+    flapping: bool = False
+
+
 class ServiceStatus(NamedTuple):
     """What the server holds to be true of a service now.
 
@@ -104,6 +126,12 @@ class ServiceStatus(NamedTuple):
     period_s: int | None = None
     deadline_at: float | None = None
     timed_out: bool = False
+    grace_s: float = 0.0
+    """How much of the time before the deadline is grace."""
+    due_at: float | None = None
+    """By the wall clock: when the next report is expected, where a calendar says it."""
+    memory: Memory | None = None
+    """None: there is nothing but the state to remember."""
 
 
 class Phase(str, enum.Enum):

@@ -23,8 +23,11 @@ from twisted.python.failure import Failure
 from twisted.web.server import Site
 from zope.interface import implementer
 
+from overc.daemon.expectations import Expectations, Rule
 from overc.daemon.intake import Intake
+from overc.daemon.raising import Raiser
 from overc.daemon.recording import Recorded, Recorder, Submission, Times
+from overc.daemon.routing import Route
 from overc.daemon.store import sqlite
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.errors import StorageError
@@ -162,6 +165,11 @@ def record(path: str, recorder: Recorder, clock: FakeClock, *reports: Report) ->
     return in_transaction(path, recorder.record, submissions, clock.times())
 
 
+def a_recorder(*plugins: str, rules: Sequence[Rule] = ()) -> Recorder:
+    """A recorder whose alerts all go to these plugins at once."""
+    return Recorder(Raiser([Route(plugin) for plugin in plugins]), Expectations(rules))
+
+
 class SteppedStore:
     """A store over a real file that runs on the test's own thread, at once or when told to.
 
@@ -251,7 +259,7 @@ class IntakeDesk:
         self.nudges = 0
         self.failures = 0
         self.reactor = Clock()
-        self.recorder = Recorder(["mail"])
+        self.recorder = a_recorder("mail")
         self.intake = Intake(
             self.reactor,
             self.store,

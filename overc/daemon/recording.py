@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from overc.daemon import judge, keys, seqs
+from overc.daemon.expectations import Expectations
+from overc.daemon.judge import Times as Times
+from overc.daemon.raising import Raiser
 from overc.daemon.services import Service, ServiceCache
-from overc.daemon.store import records, status
+from overc.daemon.store import records, silences, status
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.errors import Stale
 from overc.daemon.store.records import RaisedAlert, ServerRow
-from overc.model import Alert, Report, ServiceReport
+from overc.model import Alert, Phase, Report, ServiceReport
 
 
 class WrongKey(Exception):
@@ -32,13 +35,6 @@ class Submission(NamedTuple):
     key_derivation: str
 
 
-class Times(NamedTuple):
-    """Now, on both clocks (see Note [Two clocks])."""
-
-    wall_at: float
-    steady_at: float
-
-
 class Recorded(NamedTuple):
     """What came of a batch."""
 
@@ -48,13 +44,16 @@ class Recorded(NamedTuple):
     """How many were raised."""
 
 
+NO_RULES = Expectations()
+
+
 class Recorder:
     """Everything that changes services, for use in the writer's thread only."""
 
-    def __init__(self, plugins: Sequence[str]) -> None:
-        """`plugins`: the alert plugins that get a row in the outbox for each alert."""
-        self._plugins = tuple(plugins)
-        self._cache = ServiceCache()
+    def __init__(self, raiser: Raiser, expectations: Expectations = NO_RULES) -> None:
+        self._raiser = raiser
+        self._expectations = expectations
+        self._cache = ServiceCache(without_rules=not expectations.rules)
 
     def record(self, tx: Transaction, submissions: Sequence[Submission], now: Times) -> Recorded:
         """Store reports in order: who, what, and what follows. A refused one leaves no trace.
@@ -62,7 +61,7 @@ class Recorder:
         Raises Stale when it has to be run again: see Note [Cached services].
         """
         self._cache.begin(tx)
-        batch = _Batch(tx, now, self._cache)
+        batch = _Batch(tx, now, self._cache, self._expectations)
         batch.load_servers({one.report.server.name for one in submissions})
         outcomes = tuple(batch.admit(one) for one in submissions)
         accepted = [
@@ -74,7 +73,7 @@ class Recorder:
         for report, order in accepted:
             batch.judge(report, order)
         try:
-            alerts = batch.save(self._plugins)
+            alerts = batch.save(self._raiser)
         except Stale:
             self._cache.distrust()
             raise
@@ -89,7 +88,7 @@ class Recorder:
         changed: list[Service] = []
         raised: list[RaisedAlert] = []
         for service in self._cache.find_ids(tx, ids):
-            verdict = judge.on_tick(service.status, now.steady_at)
+            verdict = judge.on_tick(service.status, now)
             if verdict.service != service.status:
                 service.status = verdict.service
                 changed.append(service)
@@ -98,15 +97,45 @@ class Recorder:
                 for alert in verdict.alerts
             ]
         records.save_services(tx, [service.row() for service in changed])
-        records.add_alerts(tx, raised, now.wall_at, self._plugins)
-        self._cache.end(tx)
+        self._raiser.raise_alerts(tx, raised, now.wall_at)
+        # Without an alert nothing would tell that what is in memory was not stored.
+        if raised or not changed:
+            self._cache.end(tx)
         return len(raised)
 
-    def grant_periods(self, tx: Transaction, now_at: float) -> None:
+    def grant_periods(self, tx: Transaction, now: Times) -> None:
         """Give every service that is awaited its whole period again, from now on."""
         # The services in memory have their former deadlines.
         self._cache.clear()
-        records.grant_periods(tx, now_at)
+        records.grant_periods(tx, now.wall_at, now.steady_at)
+
+    def follow_step(self, tx: Transaction, before_at: float, now: Times) -> None:
+        """Move the deadlines that follow the wall clock, which has just stepped from `before_at`.
+
+        See Note [Expected times].
+        """
+        self._cache.clear()
+        changed = []
+        for server, row in records.awaited_by_calendar(tx):
+            expected = self._expectations.of(server, row.name)
+            after = judge.on_step(row.status, before_at, now, expected)
+            if after != row.status:
+                changed.append(row._replace(status=after))
+        records.save_services(tx, changed)
+
+    def forget_service(self, tx: Transaction, service_id: int, now: Times) -> int:
+        """Delete a service if it has been silent for long enough; return the number of alerts."""
+        found = records.find_named_service(tx, service_id)
+        if found is None:
+            return 0
+        server, row = found
+        expected = self._expectations.of(server, row.name)
+        if not judge.is_expired(row.status, row.seen_at, now.wall_at, expected):
+            return 0
+        self.delete_service(tx, service_id)
+        alert = judge.on_forgotten(row.name, expected)
+        raised = [RaisedAlert(alert, row.server_id, None, None)]
+        return self._raiser.raise_alerts(tx, raised, now.wall_at)
 
     def delete_server(self, tx: Transaction, server_id: int) -> str | None:
         """Delete a server with all that is known of it; return its name, None if there is none."""
@@ -135,10 +164,13 @@ class _Order(enum.Enum):
 class _Batch:
     """The working set of one transaction, so that each service is read once and written once."""
 
-    def __init__(self, tx: Transaction, now: Times, cache: ServiceCache) -> None:
+    def __init__(
+        self, tx: Transaction, now: Times, cache: ServiceCache, expectations: Expectations
+    ) -> None:
         self._tx = tx
         self._now = now
         self._cache = cache
+        self._expectations = expectations
         self._servers: dict[str, ServerRow] = {}
         self._services: dict[int, dict[str, Service]] = {}
         self._renewed: list[dict[Service, _NewState]] = [{}]
@@ -154,6 +186,8 @@ class _Batch:
         """What was known of them before: see `records.check`."""
         self._alerts: list[tuple[Alert, int, Service | None, int | None, int | None]] = []
         """With the place of the state in `_states`, or the id of one that is stored already."""
+        self._well: list[int] = []
+        """Services whose last problem is over."""
         self._seqs: dict[tuple[int, str], tuple[seqs.Ranges, bool]] = {}
 
     def load_servers(self, names: Iterable[str]) -> None:
@@ -214,16 +248,18 @@ class _Batch:
         server_id = self._servers[report.server.name].id
         services = self._services[server_id]
         for one in report.services:
-            self._judge_state(services[one.name], one, order)
+            service = services[one.name]
+            if not self._renews(service, one, order):
+                self._judge_state(service, one, report.server.name)
         for asked in report.alerts:
             about = services[asked.service] if asked.service else None
             self._raise(judge.on_alert(asked), server_id, about)
 
-    def _judge_state(self, service: Service, report: ServiceReport, order: _Order) -> None:
-        wall_at, steady_at = self._now
-        seen_at = wall_at
+    def _renews(self, service: Service, report: ServiceReport, order: _Order) -> bool:
+        """Take in a state that needs no judging: it says nothing new, or is no news any more."""
+        seen_at, steady_at = self._now
         if report.seen_at is not None:
-            seen_at = min(report.seen_at, wall_at)
+            seen_at = min(report.seen_at, seen_at)
             if (
                 order is _Order.UNKNOWN
                 and service.seen_at is not None
@@ -232,26 +268,35 @@ class _Batch:
                 # From a backlog: it belongs to the history, what is known already is newer.
                 self._change(service)
                 self._states.append((service, seen_at, report))
-                return
-        if service not in self._changed and service.renew(report, steady_at):
-            service.seen_at = seen_at
-            for wave in self._renewed:
-                if service not in wave:
-                    wave[service] = (service, seen_at, report)
-                    return
-            self._renewed.append({service: (service, seen_at, report)})
-            return
+                return True
+        if service in self._changed or not service.renew(report, steady_at):
+            return False
+        service.seen_at = seen_at
+        for wave in self._renewed:
+            if service not in wave:
+                wave[service] = (service, seen_at, report)
+                return True
+        self._renewed.append({service: (service, seen_at, report)})
+        return True
+
+    def _judge_state(self, service: Service, report: ServiceReport, server: str) -> None:
+        seen_at = self._now.wall_at
+        if report.seen_at is not None:
+            seen_at = min(report.seen_at, seen_at)
         self._change(service)
         self._newest[service] = len(self._states)
         self._states.append((service, seen_at, report))
         service.seen_at = seen_at
-        before = service.status
-        verdict = judge.on_report(before, report, steady_at)
-        service.status = verdict.service
-        if verdict.service.state is not before.state:
+        before = service.state
+        if service.expected is None:
+            service.expected = self._expectations.of(server, service.name)
+        alerts = service.judge(report, self._now, service.expected)
+        if service.state is not before:
             service.since_at = seen_at
-        for alert in verdict.alerts:
+        for alert in alerts:
             self._raise(alert, service.server_id, service)
+        if any(alert.phase is Phase.RECOVERY for alert in alerts) and service.is_well():
+            self._well.append(service.id)
 
     def _change(self, service: Service) -> None:
         """Note that more than the deadline of a service changes in this batch."""
@@ -273,7 +318,7 @@ class _Batch:
             place = self._newest.get(about)
         self._alerts.append((alert, server_id, about, place, about.state_id if about else None))
 
-    def save(self, plugins: Sequence[str]) -> int:
+    def save(self, raiser: Raiser) -> int:
         """Write everything that changed; return the number of alerts."""
         self._renew()
         if not self._tx.sole_writer:
@@ -291,7 +336,9 @@ class _Batch:
             )
             for alert, server_id, about, place, state_id in self._alerts
         ]
-        records.add_alerts(self._tx, raised, self._now.wall_at, plugins)
+        raiser.raise_alerts(self._tx, raised, self._now.wall_at)
+        if self._well:
+            silences.clear_acks(self._tx, self._well)
         for (server_id, spool), (ranges, known) in self._seqs.items():
             records.save_seqs(
                 self._tx, server_id, spool, seqs.show(ranges), self._now.wall_at, known=known

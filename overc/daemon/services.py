@@ -21,10 +21,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from overc.daemon import judge
+from overc.daemon.expectations import Expectation
+from overc.daemon.judge import Times
 from overc.daemon.store import records
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.records import ServiceRow
-from overc.model import ServiceReport, ServiceStatus
+from overc.model import Alert, ServiceReport, ServiceStatus, State
 
 BATCHES_DISTRUSTED = 100
 
@@ -33,15 +35,25 @@ class Service:
     """A service as it stands within a transaction."""
 
     __slots__ = (
-        "_status", "deadline_at", "id", "last_state_id", "name", "seen_at", "server_id",
-        "since_at", "state_id",
+        "_asked_grace_s", "_promise", "_status", "deadline_at", "expected", "id",
+        "last_state_id", "name", "seen_at", "server_id", "since_at", "state_id",
     )  # fmt: skip
 
     def __init__(self, row: ServiceRow) -> None:
         (
-            self.id, self.server_id, self.name, self.status,
+            self.id, self.server_id, self.name, status,
             self.state_id, self.since_at, self.seen_at, self.last_state_id,
         ) = row  # fmt: skip
+        if status.memory is None:
+            implied = judge.implied_memory(status, self.since_at, self.seen_at)
+            status = status._replace(memory=implied)
+        self._status: ServiceStatus = status
+        self.deadline_at: float | None = status.deadline_at
+        self.expected: Expectation | None = None
+        """None: nobody has asked the rules yet."""
+        self._promise: judge.Promise | None = None
+        """None: the next report has to be judged."""
+        self._asked_grace_s: float | None = None
 
     @property
     def status(self) -> ServiceStatus:
@@ -52,13 +64,44 @@ class Service:
     def status(self, status: ServiceStatus) -> None:
         self._status = status
         self.deadline_at = status.deadline_at
+        self._promise = None
 
-    def renew(self, report: ServiceReport, now_at: float) -> bool:
+    def renew(self, report: ServiceReport, steady_at: float) -> bool:
         """Move the deadline if a report says what the one before said; False: judge it."""
-        if not judge.is_unchanged(self._status, report):
+        promised = self._promise
+        if promised is None:
             return False
-        self.deadline_at = now_at + report.period_s
+        state, period_s, lasts_s = promised
+        if (
+            report.state is not state
+            or report.period_s != period_s
+            or report.grace_s != self._asked_grace_s
+        ):
+            return False
+        self.deadline_at = steady_at + lasts_s
         return True
+
+    def judge(self, report: ServiceReport, now: Times, expected: Expectation) -> tuple[Alert, ...]:
+        """Become what a report makes of it; return the alerts that it raises."""
+        verdict = judge.on_report(self.status, report, now, expected)
+        self.status = verdict.service
+        self._asked_grace_s = report.grace_s
+        self._promise = judge.promise(verdict.service)
+        return verdict.alerts
+
+    def trust(self) -> None:
+        """Let it be renewed before it is judged, if no rule can have had a part in what it is."""
+        status = self._status
+        told = status.memory.told if status.memory else status.state
+        if status.due_at is None and status.grace_s == 0 and told is status.state:
+            self._promise = judge.promise(status)
+
+    @property
+    def state(self) -> State | None:
+        return self._status.state
+
+    def is_well(self) -> bool:
+        return judge.is_well(self._status)
 
     def row(self) -> ServiceRow:
         return ServiceRow(
@@ -70,7 +113,9 @@ class Service:
 class ServiceCache:
     """Services by server and name, and by id. For one thread only."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, without_rules: bool = True) -> None:
+        """`without_rules`: there are none, so what is plain need not be judged to be renewed."""
+        self._without_rules = without_rules
         self._by_name: dict[int, dict[str, Service]] = {}
         self._by_id: dict[int, Service] = {}
         self._mark: object = None
@@ -131,5 +176,7 @@ class ServiceCache:
     def _keep(self, rows: Iterable[ServiceRow]) -> None:
         for row in rows:
             service = Service(row)
+            if self._without_rules:
+                service.trust()
             self._by_name.setdefault(service.server_id, {})[service.name] = service
             self._by_id[service.id] = service

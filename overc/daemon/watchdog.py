@@ -5,9 +5,10 @@ Note [Grace]
 A service is late when it had its whole period to report and did not. While the server did not run,
 was stopped, or could not store anything, nobody could report, so the silence proves nothing. Hence
 at the start, and whenever more than GAP_S passed since the last look that was completed had begun,
-every awaited service gets its whole period again before it is judged. After a shorter pause the
-reports that came meanwhile still wait in the sockets: for SETTLE_S the pause is taken off the time
-by which services are judged.
+every awaited service gets its whole period again before it is judged; what a calendar awaits is due
+when it was due or, where that has passed, in a moment. After a shorter pause the reports that came
+meanwhile still wait in the sockets: for SETTLE_S the pause is taken off the time by which services
+are judged.
 """
 
 from __future__ import annotations
@@ -33,10 +34,13 @@ GAP_S = 3.0
 
 SETTLE_S = 1.0
 
+STEP_S = 2.0
+"""By how much the two clocks have to come apart, while they run, for a step of the wall clock."""
+
 TICK_TIMEOUT_S = 60.0
 """A tick that takes longer is given up, so that a stuck one does not stop all others."""
 
-CHUNK = 500
+CHUNK = 50
 """Services judged in one transaction, so that reports get their turn in between."""
 
 log = get_logger(__name__)
@@ -62,6 +66,7 @@ class Watchdog(Service):
         self._loop.clock = reactor
         self._started_at: float | None = None
         self._last_tick_at: float | None = None
+        self._apart_s: float | None = None
         self._excused = False
         self._held_s = 0.0
         self._held_until_at = 0.0
@@ -75,6 +80,12 @@ class Watchdog(Service):
             return 0.0
         behind_s = self._clock.steady() - done_at - TICK_S
         return round(behind_s, 1) if behind_s > 1 else 0.0
+
+    def tick_age_s(self) -> float | None:
+        """Return how long ago the last look that was finished began; None: there was none yet."""
+        if self._last_tick_at is None:
+            return None
+        return max(self._clock.steady() - self._last_tick_at, 0.0)
 
     def excuse(self) -> None:
         """Say that reports could not be stored: nobody is late before storing works again."""
@@ -105,6 +116,7 @@ class Watchdog(Service):
         while more:
             now_at = self._clock.steady()
             await self._grant_grace(now_at)
+            await self._follow_wall_clock()
             # Taken here, so that a store that stalls in what follows makes a gap too.
             begun_at = self._clock.steady()
             judged_at = now_at - (self._held_s if now_at < self._held_until_at else 0)
@@ -127,7 +139,9 @@ class Watchdog(Service):
         self._excused = False
         try:
             await self._store.write(
-                "grant every service its period", self._recorder.grant_periods, now_at
+                "grant every service its period",
+                self._recorder.grant_periods,
+                Times(self._clock.wall(), now_at),
             )
         except BaseException:
             self._excused = True
@@ -137,6 +151,24 @@ class Watchdog(Service):
             log.warn("reports could not be stored: all periods start anew")
         elif gap_s is not None:
             log.warn("the watchdog paused for {gap:.1f} s: all periods start anew", gap=gap_s)
+
+    async def _follow_wall_clock(self) -> None:
+        """Look whether the wall clock has stepped: see Note [Expected times]."""
+        now = Times(self._clock.wall(), self._clock.steady())
+        apart_s = now.wall_at - now.steady_at
+        if self._apart_s is None:
+            self._apart_s = apart_s
+        step_s = apart_s - self._apart_s
+        if abs(step_s) <= STEP_S:
+            return
+        await self._store.write(
+            "follow a step of the wall clock",
+            self._recorder.follow_step,
+            now.wall_at - step_s,
+            now,
+        )
+        self._apart_s = apart_s
+        log.warn("the wall clock was set by {step:+.1f} s", step=step_s)
 
     async def _judge(self, ids: list[int], judged_at: float) -> None:
         now = Times(self._clock.wall(), judged_at)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from overc.daemon.expectations import Grace, parse_grace
 from overc.model import AlertReport, Report, ServerIdentity, ServiceReport, Spooled, State
 
 NAME_MAX = 255
@@ -60,6 +61,7 @@ class _Service(msgspec.Struct, gc=False):
     info: str | UnsetType | None = UNSET
     period: int | float | str | UnsetType | None = UNSET
     time: int | float | UnsetType | None = UNSET
+    grace: int | float | str | UnsetType | None = UNSET
 
 
 class _Status(msgspec.Struct):
@@ -68,13 +70,16 @@ class _Status(msgspec.Struct):
     services: list[_Service]
     spool: str | UnsetType | None = UNSET
     seq: int | UnsetType | None = UNSET
+    grace: int | float | str | UnsetType | None = UNSET
 
     def count_keys(self) -> int:
         keys = 5 + (self.spool is not UNSET) + (self.seq is not UNSET)
+        keys += self.grace is not UNSET
         for one in self.services:
             keys += (
                 2 + (one.info is not UNSET) + (one.period is not UNSET) + (one.time is not UNSET)
-            )
+                + (one.grace is not UNSET)
+            )  # fmt: skip
         return keys
 
 
@@ -96,29 +101,41 @@ class _Alerts(msgspec.Struct):
 
 _new = tuple.__new__
 
-T = TypeVar("T", _Ping, _Status, _Alerts)
+
+class Counted(Protocol):
+    """A body that can say how many keys its objects have, all together."""
+
+    def count_keys(self) -> int: ...
+
+
+T = TypeVar("T", bound=Counted)
 
 
 def decode_ping(body: bytes, peer_ip: str) -> Report:
     """Raises Malformed."""
-    ping = _decode(_PING, body)
+    ping = decode(_PING, body)
     return Report(_server(ping.server), peer_ip)
 
 
 def decode_status(body: bytes, peer_ip: str) -> Report:
     """Raises Malformed."""
-    status = _decode(_STATUS, body)
+    status = decode(_STATUS, body)
     server = _server(status.server)
     # The period is looked at only where a service goes by it: with nothing to report the original's
     # agent promises 0.
     promised = _Promised(status.period)
-    services = tuple([_service(one, promised, place) for place, one in enumerate(status.services)])
+    grace = None
+    if status.grace is not UNSET and status.grace is not None:
+        grace = _grace(status.grace, "grace")
+    services = tuple(
+        [_service(one, promised, grace, place) for place, one in enumerate(status.services)]
+    )
     return Report(server, peer_ip, services, (), _spooled(status))
 
 
 def decode_alerts(body: bytes, peer_ip: str) -> Report:
     """Raises Malformed."""
-    sent = _decode(_ALERTS, body)
+    sent = decode(_ALERTS, body)
     alerts = tuple(
         AlertReport(
             cut(one.message),
@@ -146,7 +163,7 @@ class _Promised:
         return self._period_s
 
 
-def _service(sent: _Service, promised: _Promised, place: int) -> ServiceReport:
+def _service(sent: _Service, promised: _Promised, grace: Grace | None, place: int) -> ServiceReport:
     name, info = sent.name, sent.info or ""
     if not 0 < len(name) <= NAME_MAX:
         _name(name, f"services[{place}].name")
@@ -163,8 +180,11 @@ def _service(sent: _Service, promised: _Promised, place: int) -> ServiceReport:
     seen_at = None
     if sent.time is not UNSET and sent.time is not None:
         seen_at = _time(sent.time, f"services[{place}].time")
+    if sent.grace is not UNSET and sent.grace is not None:
+        grace = _grace(sent.grace, f"services[{place}].grace")
+    grace_s = None if grace is None else grace.of(period_s)
     # Past the named tuple's own way, which takes twice as long: this is done for every state.
-    return _new(ServiceReport, (name, state, info, period_s, seen_at, None))
+    return _new(ServiceReport, (name, state, info, period_s, seen_at, grace_s))
 
 
 def _spooled(sent: _Status | _Alerts) -> Spooled | None:
@@ -206,6 +226,23 @@ def _period(sent: int | float | str, path: str) -> int:
     return int(period_s)
 
 
+def _grace(sent: int | float | str, path: str) -> Grace:
+    if not isinstance(sent, str):
+        if 0 <= sent <= PERIOD_MAX_S:
+            return Grace(float(sent))
+    else:
+        try:
+            grace = parse_grace(sent)
+        except ValueError as e:
+            raise Malformed(f"{path}: {e!s:.200}") from None
+        if grace.seconds <= PERIOD_MAX_S:
+            return grace
+    raise Malformed(
+        f"{path}: expected seconds from 0 to {PERIOD_MAX_S}, or a string such as 5m or 20%,"
+        f" got {sent!r:.40}"
+    )
+
+
 def cut(text: str) -> str:
     """Return a text of at most TEXT_MAX_BYTES, with CUT_MARK at its end if it was longer."""
     if len(text) <= SURELY_SHORT or len(encoded := text.encode()) <= TEXT_MAX_BYTES:
@@ -218,7 +255,8 @@ _STATUS = msgspec.json.Decoder(_Status)
 _ALERTS = msgspec.json.Decoder(_Alerts)
 
 
-def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Read a JSON body. Raises Malformed."""
     try:
         decoded = decoder.decode(body)
         _refuse_duplicates(body, decoded.count_keys())

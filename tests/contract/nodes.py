@@ -13,7 +13,9 @@ import pytest
 from support.mariadb import Schema
 from twisted.internet import reactor
 
+from overc.daemon.raising import Raiser
 from overc.daemon.recording import Recorded, Recorder, Submission, Times
+from overc.daemon.routing import Route
 from overc.daemon.snapshot import Selection, Snapshot
 from overc.daemon.store.engine import Store
 from overc.daemon.store.mysql import MysqlStore
@@ -91,7 +93,7 @@ class Node:
     def __init__(self, store: Store, plugins: Sequence[str] = ("mail", "log")) -> None:
         self.store = store
         self.clock = Clock()
-        self.recorder = Recorder(plugins)
+        self.recorder = Recorder(Raiser([Route(plugin) for plugin in plugins]))
         self.snapshot = Snapshot(store, self.clock)
 
     def times(self) -> Times:

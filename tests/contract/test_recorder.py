@@ -189,7 +189,7 @@ async def test_granted_periods_start_now(database: Database, node: Node) -> None
     node.clock.advance(601)
     await node.mark_late(late)
     now_at = node.clock.steady()
-    await node.store.write("grant", records.grant_periods, now_at)
+    await node.store.write("grant", records.grant_periods, node.clock.wall(), now_at)
     assert sorted(database.rows("select name, deadline_at, timed_out from services")) == [
         ("long", None, 1),
         ("none", None, 0),

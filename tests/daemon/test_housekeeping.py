@@ -10,6 +10,7 @@ from support_daemon import (
     FakeClock,
     SteppedStore,
     a_database,
+    a_recorder,
     a_report,
     a_state,
     change,
@@ -34,7 +35,6 @@ from overc.daemon.housekeeping import (
     Housekeeping,
     Retention,
 )
-from overc.daemon.recording import Recorder
 from overc.daemon.rollups import DAY_S, HOUR_S, Durations
 from overc.daemon.store.archive import PERF_BUCKETS, Progress
 from overc.daemon.store.errors import StorageError
@@ -52,7 +52,7 @@ class House:
         self.store = SteppedStore(path)
         self.reactor = Clock()
         self.clock = FakeClock()
-        self.recorder = Recorder(["mail"])
+        self.recorder = a_recorder("mail")
         self.keep = Retention(30 * DAY_S, 365 * DAY_S, 5 * 365 * DAY_S)
         self.service = Housekeeping(self.reactor, self.store, self.clock, self.keep)
 

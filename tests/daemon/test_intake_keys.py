@@ -9,6 +9,7 @@ import pytest_twisted
 from support_daemon import (
     IntakeDesk,
     a_database,
+    a_recorder,
     change,
     result_of,
     rows,
@@ -20,7 +21,7 @@ from overc.daemon import intake as intake_module
 from overc.daemon import keys
 from overc.daemon.intake import Intake
 from overc.daemon.keys import derive
-from overc.daemon.recording import Recorder, WrongKey
+from overc.daemon.recording import WrongKey
 
 RECORD = "store a report"
 
@@ -52,7 +53,7 @@ def test_a_key_is_proved_once_and_then_recalled(
         result_of(desk.intake.submit(said("x")))
     assert proofs == ["derive"]
     # Another process does not know it yet.
-    other = Intake(desk.reactor, desk.store, desk.clock, Recorder([]), lambda: None)
+    other = Intake(desk.reactor, desk.store, desk.clock, a_recorder(), lambda: None)
     other.startService()
     for _ in range(3):
         result_of(other.submit(said("x")))

@@ -8,6 +8,7 @@ from support_daemon import (
     WALL_AT,
     FakeClock,
     a_database,
+    a_recorder,
     a_report,
     a_state,
     change,
@@ -17,7 +18,7 @@ from support_daemon import (
 
 from overc.daemon import keys
 from overc.daemon.keys import derive, verify
-from overc.daemon.recording import Recorded, Recorder, Submission, WrongKey
+from overc.daemon.recording import Recorded, Submission, WrongKey
 from overc.daemon.store import records
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.records import ServerRow
@@ -39,7 +40,7 @@ class Book:
     def __init__(self, path: str) -> None:
         self.path = path
         self.clock = FakeClock()
-        self.recorder = Recorder(["mail", "log"])
+        self.recorder = a_recorder("mail", "log")
 
     def record(self, *reports: Report) -> Recorded:
         return self.submit(*(Submission(one, SECRET) for one in reports))
@@ -66,7 +67,21 @@ def test_a_first_report(book: Book) -> None:
     assert book.rows(SERVICES) == [("disk", "WARN", 60, STEADY_AT + 60, 0, 1, WALL_AT)]
     assert book.rows("select * from states") == [(1, 1, None, WALL_AT, WALL_AT, "WARN", "90 %")]
     assert book.rows("select * from alerts") == [
-        (1, 1, 1, 1, WALL_AT, "service:state", "WARN", "WARN", 'State changed: "(?)" -> "WARN"')
+        (
+            1,
+            1,
+            1,
+            1,
+            WALL_AT,
+            "service:state",
+            "WARN",
+            "WARN",
+            'State changed: "(?)" -> "WARN"',
+            "problem",
+            "state",
+            None,
+            WALL_AT,
+        )
     ]
     assert book.rows("select alert_id, plugin, status from outbox order by id") == [
         (1, "mail", "pending"),
@@ -321,7 +336,7 @@ def test_the_wall_clock_has_no_say_in_deadlines(book: Book) -> None:
 
 
 def test_no_plugins_no_outbox(book: Book) -> None:
-    book.recorder = Recorder([])
+    book.recorder = a_recorder()
     assert book.record(a_report(a_state("disk", State.FAIL))).alerts == 1
     assert book.rows("select count(*) from outbox") == [(0,)]
 

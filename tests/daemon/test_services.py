@@ -10,6 +10,7 @@ from support_daemon import (
     STEADY_AT,
     FakeClock,
     a_database,
+    a_recorder,
     a_report,
     a_state,
     in_transaction,
@@ -17,9 +18,9 @@ from support_daemon import (
     rows,
 )
 
-from overc.daemon.recording import Recorder, Submission
+from overc.daemon.recording import Submission
 from overc.daemon.services import BATCHES_DISTRUSTED, ServiceCache
-from overc.daemon.store import records
+from overc.daemon.store import alerts, records
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.errors import Stale
 from overc.model import AlertReport, ServiceReport, State
@@ -159,7 +160,7 @@ class Node:
     def __init__(self, path: str) -> None:
         self.path = path
         self.clock = FakeClock()
-        self.recorder = Recorder([])
+        self.recorder = a_recorder()
 
     def say(self, *states: ServiceReport) -> int:
         """Store a report at the first try, or raise Stale; return how many alerts it raised."""
@@ -256,7 +257,7 @@ class Book:
     def __init__(self, path: str) -> None:
         self.path = path
         self.clock = FakeClock()
-        self.recorder = Recorder([])
+        self.recorder = a_recorder()
 
     def say(self, state: State = State.OK, name: str = "disk") -> int:
         return record(self.path, self.recorder, self.clock, a_report(a_state(name, state))).alerts
@@ -293,7 +294,7 @@ def test_a_batch_that_fails_at_its_end_leaves_nothing_in_memory(
 ) -> None:
     book.say(State.OK)
     with monkeypatch.context() as patch:
-        patch.setattr(records, "add_alerts", None)
+        patch.setattr(alerts, "add_alerts", None)
         with pytest.raises(TypeError):
             book.say(State.FAIL)
     assert book.say(State.FAIL) == 1
@@ -330,7 +331,7 @@ def test_periods_that_were_granted_are_not_taken_back(book: Book) -> None:
     """A state from a backlog saves its service, with the deadline that is in memory."""
     book.say()
     book.clock.advance(1000)
-    in_transaction(book.path, book.recorder.grant_periods, book.clock.steady())
+    in_transaction(book.path, book.recorder.grant_periods, book.clock.times())
     old = a_state("disk", seen_at=book.clock.wall() - 5000)
     record(book.path, book.recorder, book.clock, a_report(old))
     assert rows(book.path, "select deadline_at from services") == [(STEADY_AT + 1060,)]

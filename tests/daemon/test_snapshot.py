@@ -13,6 +13,7 @@ from support_daemon import (
     FakeClock,
     SteppedStore,
     a_database,
+    a_recorder,
     a_report,
     a_state,
     change,
@@ -22,9 +23,8 @@ from support_daemon import (
 )
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from overc.daemon.recording import Recorder
 from overc.daemon.snapshot import ALERTS_S, COMPARE_S, Selection, Snapshot
-from overc.daemon.store import records, status
+from overc.daemon.store import alerts, records, status
 from overc.daemon.store.errors import StorageError
 from overc.daemon.store.records import RaisedAlert
 from overc.model import Alert, AlertReport, Channel, Report, State
@@ -39,7 +39,7 @@ class Album:
         self.path = path
         self.clock = FakeClock()
         self.store = SteppedStore(path)
-        self.recorder = Recorder([])
+        self.recorder = a_recorder()
         self.snapshot = Snapshot(self.store, self.clock)
 
     def record(self, *reports: Report) -> None:
@@ -49,7 +49,7 @@ class Album:
         in_transaction(self.path, self.recorder.mark_late, ids, self.clock.times())
 
     def raise_own(self) -> None:
-        in_transaction(self.path, records.add_alerts, [OWN], self.clock.wall_at, [])
+        in_transaction(self.path, alerts.add_alerts, [OWN], self.clock.wall_at)
 
     def refresh(self) -> None:
         result_of(self.snapshot.refresh())

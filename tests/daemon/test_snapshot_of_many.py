@@ -14,13 +14,13 @@ from support_daemon import (
     FakeClock,
     SteppedStore,
     a_database,
+    a_recorder,
     a_report,
     a_state,
     record,
     result_of,
 )
 
-from overc.daemon.recording import Recorder
 from overc.daemon.snapshot import SETTLE_S, Selection, Snapshot
 from overc.daemon.store.engine import Transaction
 
@@ -49,7 +49,7 @@ class Nodes:
         self.clock = FakeClock()
         self.store = SharedStore(path)
         self.snapshot = Snapshot(self.store, self.clock)
-        record(path, Recorder([]), self.clock, a_report(a_state("disk"), a_state("cpu")))
+        record(path, a_recorder(), self.clock, a_report(a_state("disk"), a_state("cpu")))
         self.refresh()
 
     def refresh(self) -> None:
@@ -68,7 +68,8 @@ class Nodes:
 
     def commit_alert(self, id_: int) -> None:
         self.run(
-            "insert into alerts values (?, 1, 1, null, ?, 'api', 'alert', 'FAIL', 'x')",
+            "insert into alerts (id, server_id, service_id, raised_at, channel, event, severity,"
+            " message) values (?, 1, 1, ?, 'api', 'alert', 'FAIL', 'x')",
             id_, WALL_AT,
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ from support_daemon import (
     WALL_AT,
     FakeClock,
     a_database,
+    a_recorder,
     a_report,
     a_state,
     in_transaction,
@@ -23,7 +24,7 @@ from support_daemon import (
 )
 
 from overc.daemon import keys
-from overc.daemon.recording import Recorded, Recorder, Submission, WrongKey
+from overc.daemon.recording import Recorded, Submission, WrongKey
 from overc.daemon.store import status
 from overc.model import AlertReport, Report, State
 
@@ -40,7 +41,7 @@ class Book:
     def __init__(self, path: str) -> None:
         self.path = path
         self.clock = FakeClock()
-        self.recorder = Recorder([])
+        self.recorder = a_recorder()
 
     def record(self, *reports: Report) -> Recorded:
         return record(self.path, self.recorder, self.clock, *reports)
@@ -108,7 +109,7 @@ def test_alerts_alone_come_once(book: Book) -> None:
 
 def test_another_process_knows_them_too(book: Book) -> None:
     book.record(spooled(1))
-    book.recorder = Recorder([])
+    book.recorder = a_recorder()
     book.record(spooled(1), spooled(2))
     assert book.infos() == ["1", "2"]
 
@@ -117,7 +118,7 @@ def test_what_was_rolled_back_is_not_taken_for_stored(
     book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("overc.daemon.store.records.add_alerts", None)
+        patch.setattr("overc.daemon.store.records.save_seqs", None)
         with pytest.raises(TypeError):
             book.record(spooled(1))
     book.record(spooled(1))

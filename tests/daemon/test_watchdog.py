@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from support_daemon import (
     STEADY_AT,
-    FakeClock,
-    SteppedStore,
+    WALL_AT,
     a_database,
     a_report,
     a_state,
@@ -16,64 +15,13 @@ from support_daemon import (
     result_of,
     rows,
 )
+from support_watchdog import GRANT, LOOK, MARK, Kennel
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.internet.task import Clock
 
 from overc.daemon import watchdog as watchdog_module
-from overc.daemon.recording import Recorder
+from overc.daemon.recording import Times
 from overc.daemon.store.errors import StorageError
-from overc.daemon.watchdog import GAP_S, SETTLE_S, TICK_S, TICK_TIMEOUT_S, Watchdog
-
-LOOK = "look for late services"
-GRANT = "grant every service its period"
-MARK = "mark services late"
-
-
-class Kennel:
-    """A watchdog whose reactor and clocks go together, unless a test pulls them apart."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.store = SteppedStore(path)
-        self.reactor = Clock()
-        self.clock = FakeClock()
-        self.nudges = 0
-        self.recorder = Recorder(["mail"])
-        self.dog = Watchdog(self.reactor, self.store, self.clock, self.recorder, self._nudge)
-
-    def _nudge(self) -> None:
-        self.nudges += 1
-
-    def start(self) -> None:
-        self.dog.startService()
-
-    def pass_time(self, span_s: float) -> None:
-        for _ in range(round(span_s / TICK_S)):
-            self.clock.advance(TICK_S)
-            self.reactor.advance(TICK_S)
-
-    def jump(self, span_s: float) -> None:
-        """Let time pass in which this process did not run."""
-        self.clock.advance(span_s)
-        self.reactor.advance(span_s)
-
-    def report(self, *periods_s: int) -> None:
-        states = [
-            a_state(f"service {number}", period_s=one) for number, one in enumerate(periods_s)
-        ]
-        record(self.path, self.recorder, self.clock, a_report(*states))
-
-    def late(self) -> list[int]:
-        found = rows(self.path, "select id from services where timed_out = 1 order by id")
-        return [id_ for (id_,) in found]
-
-    def deadline_in_s(self) -> float:
-        [(deadline_at,)] = rows(self.path, "select deadline_at from services")
-        left_s: float = deadline_at - self.clock.steady_at
-        return left_s
-
-    def count(self, description: str) -> int:
-        return self.store.calls.count(description)
+from overc.daemon.watchdog import GAP_S, SETTLE_S, TICK_S, TICK_TIMEOUT_S
 
 
 @pytest.fixture
@@ -437,6 +385,24 @@ def test_lag_when_no_tick_ever_succeeded(kennel: Kennel) -> None:
     assert kennel.dog.lag_s() == 0
 
 
+def test_the_age_of_the_last_tick(kennel: Kennel) -> None:
+    assert kennel.dog.tick_age_s() is None
+    kennel.start()
+    assert kennel.dog.tick_age_s() == 0
+    kennel.clock.advance(1.25)
+    assert kennel.dog.tick_age_s() == 1.25
+
+    def fail(description: str) -> None:
+        raise StorageError("gone")
+
+    kennel.store.fault = fail
+    kennel.pass_time(1)
+    assert kennel.dog.tick_age_s() == 2.25
+    kennel.store.fault = lambda description: None
+    kennel.pass_time(0.25)
+    assert kennel.dog.tick_age_s() == 0
+
+
 def test_stop_ends_the_ticks(kennel: Kennel) -> None:
     kennel.start()
     kennel.pass_time(1)
@@ -477,4 +443,4 @@ def test_stop_without_a_start(kennel: Kennel) -> None:
 def test_all_starts_at_once(kennel: Kennel) -> None:
     kennel.start()
     assert kennel.store.calls == [GRANT, LOOK]
-    assert kennel.store.arguments[0] == (STEADY_AT,)
+    assert kennel.store.arguments[0] == (Times(WALL_AT, STEADY_AT),)

@@ -255,3 +255,67 @@ def test_every_route_refuses_them() -> None:
         sent = json.dumps({"server": SERVER, "period": 1, "services": [], "alerts": []})
         doubled = sent.replace('"key": ', '"key": "x", "key": ').encode()
         assert refused(decode, doubled) == 'the key "key" stands twice in one object'
+
+
+@pytest.mark.parametrize(
+    "grace, grace_s",
+    [
+        (None, None),
+        (0, 0.0),
+        (7, 7.0),
+        (2.5, 2.5),
+        ("90", 90.0),
+        ("2h", 7200.0),
+        ("25%", 30.0),
+        ("0%", 0.0),
+        (2**31 - 1, 2.0**31 - 1),
+    ],
+)
+def test_a_report_carries_its_grace(grace: Any, grace_s: float | None) -> None:
+    service = {"name": "disk", "state": "OK", "period": 120}
+    [one] = decode_status(status(service, grace=grace), "ip").services
+    assert one.grace_s == grace_s
+    [one] = decode_status(status({**service, "grace": grace}), "ip").services
+    assert one.grace_s == grace_s
+
+
+def test_the_own_grace_of_a_service_wins() -> None:
+    disk = {"name": "disk", "state": "OK", "period": 10}
+    sent = status({**disk, "grace": 5}, disk, {**disk, "grace": None, "period": 20}, grace="50%")
+    assert [one.grace_s for one in decode_status(sent, "ip").services] == [5.0, 5.0, 10.0]
+
+
+NO_GRACE = "expected seconds from 0 to 2147483647, or a string such as 5m or 20%, got"
+NO_GRACE_IN_WORDS = (
+    "expected a duration such as 30, 5m or 1h30m, or a share of the period such as 20%, got"
+)
+
+
+@pytest.mark.parametrize(
+    "grace, sentence",
+    [
+        (-1, f"{NO_GRACE} -1"),
+        (2**31, f"{NO_GRACE} 2147483648"),
+        ("9999999y", f"{NO_GRACE} '9999999y'"),
+        ("", f"{NO_GRACE_IN_WORDS} ''"),
+        ("-5", f"{NO_GRACE_IN_WORDS} '-5'"),
+        ("soon", f"{NO_GRACE_IN_WORDS} 'soon'"),
+        ("99999%", f"{NO_GRACE_IN_WORDS} '99999%'"),
+        (True, "expected a number or a string, got true or false"),
+        ([], "expected a number or a string, got a list"),
+    ],
+)
+def test_what_is_no_grace(grace: Any, sentence: str) -> None:
+    disk = {"name": "disk", "state": "OK"}
+    assert refused(decode_status, status(disk, grace=grace)) == f"grace: {sentence}"
+    sent = status(disk, {**disk, "grace": grace})
+    assert refused(decode_status, sent) == f"services[1].grace: {sentence}"
+
+
+def test_of_a_long_grace_the_beginning_is_shown() -> None:
+    assert len(refused(decode_status, status(grace="x" * 5000))) < 250
+
+
+def test_a_grace_that_stands_twice() -> None:
+    sent = status(grace=1).replace(b'"grace": 1', b'"grace": 1, "grace": 2')
+    assert refused(decode_status, sent) == 'the key "grace" stands twice in one object'

@@ -178,10 +178,14 @@ def prune_states(tx: Transaction, after_id: int, to_id: int) -> int:
 
 
 def old_alerts(tx: Transaction, before_at: float, limit: int) -> list[int]:
-    """Return the ids of alerts of before then of which nothing is still to be sent."""
+    """Return the ids of alerts of before then of which nothing is still to be sent.
+
+    What an alert plugin was told and is a problem still has to be known when it is over.
+    """
     rows = tx.fetch(
         "select id from alerts where raised_at < ? and not exists (select 1 from outbox"
         " where outbox.alert_id = alerts.id and outbox.status = 'pending')"
+        " and not exists (select 1 from standing where standing.alert_id = alerts.id)"
         " order by raised_at limit ?",
         before_at, limit,
     )  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from overc.daemon.store.engine import Row, Transaction
 from overc.daemon.store.errors import Stale
-from overc.model import Alert, ServiceStatus, State
+from overc.model import Alert, Memory, ServiceStatus, State
 
 _STATES = {state.value: state for state in State} | {None: None}
 
@@ -58,7 +59,7 @@ def set_ip(tx: Transaction, server_id: int, ip: str) -> None:
 
 _SERVICE = (
     "select id, server_id, name, state, period_s, deadline_at, timed_out, state_id, since_at,"
-    " seen_at, last_state_id from services "
+    " seen_at, last_state_id, grace_s, due_at, memory from services "
 )
 
 
@@ -76,8 +77,38 @@ def find_services_by_id(tx: Transaction, ids: Iterable[int]) -> list[ServiceRow]
 
 def _service(row: Row) -> ServiceRow:
     id_, server_id, name, state, period_s, deadline_at, timed_out, *rest = row
-    status = ServiceStatus(_STATES[state], period_s, deadline_at, timed_out == 1)
+    *rest, grace_s, due_at, memory = rest
+    status = ServiceStatus(
+        _STATES[state], period_s, deadline_at, timed_out == 1,
+        grace_s, due_at, None if memory is None else load_memory(memory),
+    )  # fmt: skip
     return ServiceRow(id_, server_id, name, status, *rest)
+
+
+_NOTHING = Memory()
+
+
+def dump_memory(memory: Memory) -> str:
+    """Write down what a memory has that an empty one has not."""
+    kept = {
+        name: value
+        for name, value, usual in zip(Memory._fields, memory, _NOTHING, strict=True)
+        if value != usual
+    }
+    return json.dumps(kept, ensure_ascii=False)
+
+
+def load_memory(text: str) -> Memory | None:
+    """Read what `dump_memory` wrote; None for anything else, so that it stops nobody's reports."""
+    try:
+        kept = {name: value for name, value in json.loads(text).items() if name in Memory._fields}
+        if "told" in kept:
+            kept["told"] = _STATES[kept["told"]]
+        if "changes" in kept:
+            kept["changes"] = tuple(map(float, kept["changes"]))
+        return Memory(**kept)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def add_services(tx: Transaction, server_id: int, names: Sequence[str]) -> list[ServiceRow]:
@@ -100,7 +131,7 @@ def add_states(tx: Transaction, rows: Sequence[Row]) -> list[int]:
 
 _SAVED = (
     "id", "state", "period_s", "deadline_at", "timed_out",
-    "state_id", "since_at", "seen_at", "last_state_id",
+    "state_id", "since_at", "seen_at", "last_state_id", "grace_s", "due_at", "memory",
 )  # fmt: skip
 
 
@@ -110,6 +141,8 @@ def save_services(tx: Transaction, rows: Sequence[ServiceRow]) -> None:
         (
             row.id, status.state and status.state.word, status.period_s, status.deadline_at,
             int(status.timed_out), row.state_id, row.since_at, row.seen_at, row.last_state_id,
+            status.grace_s, status.due_at,
+            None if status.memory is None else dump_memory(status.memory),
         )
         for row in sorted(rows)
         for status in (row.status,)
@@ -125,7 +158,7 @@ def renew(tx: Transaction, state_ids: Sequence[int], now_at: float) -> None:
     another process has stored a state of: it is not as the caller thought.
     """
     sets = {
-        "deadline_at": "? + services.period_s",
+        "deadline_at": "? + services.period_s + services.grace_s",
         "state_id": "states.id",
         "seen_at": "states.seen_at",
         "last_state_id": "states.id",
@@ -160,29 +193,6 @@ def check(tx: Transaction, known: Mapping[int, tuple[int | None, bool]]) -> None
 def mark(tx: Transaction) -> object:
     """Return something that is another one after any report or alert was stored."""
     return tx.fetch("select name, seq from sqlite_sequence where name in ('states', 'alerts')")
-
-
-def add_alerts(
-    tx: Transaction, raised: Sequence[RaisedAlert], now_at: float, plugins: Sequence[str]
-) -> None:
-    """Add alerts, and to the outbox one row for each of them and each plugin."""
-    if not raised:
-        return
-    columns = (
-        "server_id", "service_id", "state_id", "raised_at",
-        "channel", "event", "severity", "message",
-    )  # fmt: skip
-    rows = [
-        (
-            server_id, service_id, state_id, now_at,
-            alert.channel.value, alert.event, alert.severity.word, alert.message,
-        )
-        for alert, server_id, service_id, state_id in raised
-    ]  # fmt: skip
-    ids = tx.insert("alerts", columns, rows)
-    if plugins:
-        outbox = [(alert_id, plugin) for alert_id in ids for plugin in plugins]
-        tx.insert("outbox", ("alert_id", "plugin"), outbox)
 
 
 def stored_seqs(tx: Transaction, server_id: int, spool: str) -> str | None:
@@ -220,8 +230,53 @@ def overdue(tx: Transaction, now_at: float, limit: int) -> list[int]:
     return [row[0] for row in tx.fetch(sql, now_at, limit)]
 
 
-def grant_periods(tx: Transaction, now_at: float) -> None:
-    """Give every service that is awaited its whole period again, from now on."""
+LEFT_MIN_S = 60.0
+"""What is left at least of the time until a service is due, before its grace, when it is granted
+anew: what was due while nobody could report may come now."""
+
+
+def grant_periods(tx: Transaction, wall_at: float, steady_at: float) -> None:
+    """Give every service that is awaited its whole period again, from now on.
+
+    What a calendar awaits is due when it was due; where that has passed, in a moment.
+    """
     tx.execute(
-        "update services set deadline_at = ? + period_s where deadline_at is not null", now_at
-    )
+        "update services set deadline_at = ? + grace_s + case when due_at is null then period_s"
+        " when due_at > ? then due_at - ? else ? end where deadline_at is not null",
+        steady_at, wall_at + LEFT_MIN_S, wall_at, LEFT_MIN_S,
+    )  # fmt: skip
+
+
+class NamedService(NamedTuple):
+    """A service with the name of its server, which the rules ask for."""
+
+    server: str
+    service: ServiceRow
+
+
+_NAMED = _SERVICE.replace(
+    "select", "select (select name from servers where servers.id = server_id),", 1
+)
+
+
+def awaited_by_calendar(tx: Transaction) -> list[NamedService]:
+    """Return all services whose deadlines follow the wall clock, to be changed."""
+    sql = f"{_NAMED} where due_at is not null and deadline_at is not null order by id"
+    return [NamedService(row[0], _service(row[1:])) for row in tx.fetch(f"{sql} {tx.for_update}")]
+
+
+def silent_services(
+    tx: Transaction, seen_before_at: float, after_id: int, limit: int
+) -> list[NamedService]:
+    """Return late services that were not heard of since then, by their ids."""
+    sql = f"{_NAMED} where id > ? and timed_out = 1 and seen_at <= ? order by id limit ?"
+    return [
+        NamedService(row[0], _service(row[1:]))
+        for row in tx.fetch(sql, after_id, seen_before_at, limit)
+    ]
+
+
+def find_named_service(tx: Transaction, service_id: int) -> NamedService | None:
+    """Return a service, to be changed."""
+    rows = tx.fetch(f"{_NAMED} where id = ? {tx.for_update}", service_id)
+    return NamedService(rows[0][0], _service(rows[0][1:])) if rows else None

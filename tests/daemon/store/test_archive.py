@@ -7,6 +7,7 @@ from support_daemon import (
     WALL_AT,
     FakeClock,
     a_database,
+    a_recorder,
     a_report,
     a_state,
     change,
@@ -15,7 +16,6 @@ from support_daemon import (
     rows,
 )
 
-from overc.daemon.recording import Recorder
 from overc.daemon.store import archive
 from overc.daemon.store.archive import PERF_BUCKETS, STATE_BUCKETS, Buckets, Progress
 from overc.daemon.store.engine import CHUNKS
@@ -39,7 +39,7 @@ def clock() -> FakeClock:
 
 
 def report(path: str, clock: FakeClock, *names: str, state: State = State.OK) -> None:
-    recorder = Recorder(["mail"])
+    recorder = a_recorder("mail")
     record(path, recorder, clock, a_report(*(a_state(name, state) for name in names)))
 
 
@@ -196,6 +196,15 @@ def test_old_alerts(path: str, clock: FakeClock) -> None:
     in_transaction(path, archive.prune_alerts, old)
     assert ids(path, "alerts") == [2, 4]
     assert rows(path, "select alert_id from outbox order by id") == [(2,), (4,)]
+
+
+def test_an_old_alert_of_a_problem_that_stands_is_kept(path: str, clock: FakeClock) -> None:
+    report(path, clock, "a", state=State.FAIL)
+    change(path, "update outbox set status = 'sent'")
+    assert in_transaction(path, archive.old_alerts, WALL_AT + 300, 9) == []
+    report(path, clock, "a", state=State.OK)
+    change(path, "update outbox set status = 'sent'")
+    assert in_transaction(path, archive.old_alerts, WALL_AT + 300, 9) == [1, 2]
 
 
 def test_old_spools(path: str, clock: FakeClock) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from support_daemon import a_database, change, in_transaction, rows
 
-from overc.daemon.store import records
+from overc.daemon.raising import Raiser
+from overc.daemon.routing import Route
+from overc.daemon.store import alerts, records
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.errors import Stale
 from overc.daemon.store.records import RaisedAlert, ServerRow, ServiceRow
-from overc.model import Alert, Channel, ServiceStatus, State
+from overc.model import Alert, Channel, Memory, ServiceStatus, State
 
 WARNED = Alert(Channel.SERVICE_STATE, "WARN", "changed", State.WARN)
 ASKED = Alert(Channel.API, "alert", "as sent", State.FAIL)
@@ -93,28 +95,6 @@ def test_states_have_ids_in_order(path: str) -> None:
     ]
 
 
-def test_alerts_go_to_the_outbox_of_each_plugin(path: str) -> None:
-    raised = [RaisedAlert(WARNED, 1, 2, 33), RaisedAlert(ASKED, 1, None, None)]
-    in_transaction(path, records.add_alerts, raised, 50.0, ["mail", "log"])
-    assert rows(path, "select * from alerts order by id") == [
-        (1, 1, 2, 33, 50.0, "service:state", "WARN", "WARN", "changed"),
-        (2, 1, None, None, 50.0, "api", "alert", "FAIL", "as sent"),
-    ]
-    assert rows(path, "select * from outbox order by id") == [
-        (1, 1, "mail", "pending", None, None),
-        (2, 1, "log", "pending", None, None),
-        (3, 2, "mail", "pending", None, None),
-        (4, 2, "log", "pending", None, None),
-    ]
-
-
-def test_alerts_without_plugins_and_no_alerts(path: str) -> None:
-    in_transaction(path, records.add_alerts, [RaisedAlert(ASKED, 1, None, None)], 5.0, [])
-    in_transaction(path, records.add_alerts, [], 5.0, ["mail"])
-    assert rows(path, "select count(*) from alerts") == [(1,)]
-    assert rows(path, "select count(*) from outbox") == [(0,)]
-
-
 def test_overdue_takes_the_longest_overdue_first(path: str) -> None:
     late = ServiceStatus(State.OK, 60, None, timed_out=True)
     in_transaction(
@@ -146,21 +126,97 @@ def test_overdue_uses_its_index(path: str) -> None:
     assert "TEMP B-TREE" not in plan
 
 
+def saved(path: str, id_: int, status: ServiceStatus, seen_at: float | None = None) -> None:
+    name = {1: "disk", 2: "cpu", 3: "d"}[id_]
+    row = ServiceRow(id_, 1, name, status, None, None, seen_at, None)
+    in_transaction(path, records.save_services, [row])
+
+
 def test_grace_is_for_those_that_are_awaited(path: str) -> None:
-    in_transaction(
-        path,
-        records.save_services,
-        [
-            ServiceRow(1, 1, "disk", ServiceStatus(State.OK, 60, 200.0), None, None, None, None),
-            ServiceRow(2, 1, "cpu", ServiceStatus(State.OK, 10, 5000.0), None, None, None, None),
-            ServiceRow(
-                3, 2, "d", ServiceStatus(State.OK, 10, None, timed_out=True), None, None, None, None
-            ),
-        ],
-    )
-    in_transaction(path, records.grant_periods, 1000.0)
+    saved(path, 1, ServiceStatus(State.OK, 60, 200.0))
+    saved(path, 2, ServiceStatus(State.OK, 10, 5000.0, grace_s=5.0))
+    saved(path, 3, ServiceStatus(State.OK, 10, None, timed_out=True))
+    in_transaction(path, records.grant_periods, 70000.0, 1000.0)
     deadlines = rows(path, "select deadline_at, timed_out from services order by id")
-    assert deadlines == [(1060.0, 0), (1010.0, 0), (None, 1)]
+    assert deadlines == [(1060.0, 0), (1015.0, 0), (None, 1)]
+
+
+@pytest.mark.parametrize(
+    "due_at, left_s", [(70500.0, 500.0), (70061.0, 61.0), (70010.0, 60.0), (60000.0, 60.0)]
+)
+def test_what_a_calendar_awaits_stays_due(path: str, due_at: float, left_s: float) -> None:
+    saved(path, 1, ServiceStatus(State.OK, 10, 200.0, grace_s=5.0, due_at=due_at))
+    in_transaction(path, records.grant_periods, 70000.0, 1000.0)
+    assert rows(path, "select deadline_at, due_at from services where id = 1") == [
+        (1000.0 + left_s + 5, due_at)
+    ]
+
+
+@pytest.mark.parametrize(
+    "memory, stored",
+    [
+        (None, None),
+        (Memory(), "{}"),
+        (Memory(None, bad=2, first_info="voll: \u00e4"), None),
+        (Memory(State.WARN, since_at=5.5), '{"told": "WARN", "since_at": 5.5}'),
+        (Memory(late_at=7.0, changes=(1.5, 2.0), flapping=True), None),
+    ],
+)
+def test_memories_come_back(path: str, memory: Memory | None, stored: str | None) -> None:
+    status = ServiceStatus(State.OK, 10, 200.0, memory=memory)
+    saved(path, 1, status)
+    [row] = in_transaction(path, records.find_services_by_id, [1])
+    assert row.status == status
+    if stored is not None:
+        assert rows(path, "select memory from services where id = 1") == [(stored,)]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "{", '{"told": "BAD"}', '{"told": []}', '{"changes": ["x"]}']
+)
+def test_a_memory_that_cannot_be_read_is_none(path: str, text: str) -> None:
+    change(path, "update services set memory = ? where id = 1", text)
+    [row] = in_transaction(path, records.find_services_by_id, [1])
+    assert row.status.memory is None
+
+
+def test_what_a_later_version_remembers_is_left_alone() -> None:
+    assert records.load_memory('{"bad": 2, "mood": "sunny"}') == Memory(bad=2)
+
+
+def test_a_renewed_service_has_its_grace(path: str) -> None:
+    saved(path, 1, ServiceStatus(State.OK, 60, 200.0))
+    saved(path, 2, ServiceStatus(State.OK, 60, 200.0, grace_s=5.0))
+    history: list[tuple[object, ...]] = [(id_, None, 5.0, 5.0, State.OK, "") for id_ in (1, 2)]
+    first = in_transaction(path, records.add_states, history)
+    change(path, "update services set last_state_id = id")
+    again = [(id_, id_, 6.0, 6.0, State.OK, "") for id_ in first]
+    ids = in_transaction(path, records.add_states, again)
+    in_transaction(path, records.renew, ids, 1000.0)
+    assert rows(path, "select deadline_at from services where id in (1, 2) order by id") == [
+        (1060.0,),
+        (1065.0,),
+    ]
+
+
+def test_who_is_silent_and_who_is_awaited_by_a_calendar(path: str) -> None:
+    late = ServiceStatus(State.OK, 10, None, timed_out=True)
+    saved(path, 1, late, 500.0)
+    saved(path, 2, late, 900.0)
+    saved(path, 3, ServiceStatus(State.OK, 10, 200.0, due_at=7.0), 500.0)
+
+    def silent(before_at: float, after_id: int, limit: int) -> list[tuple[str, int]]:
+        found = in_transaction(path, records.silent_services, before_at, after_id, limit)
+        return [(one.server, one.service.id) for one in found]
+
+    assert silent(600.0, 0, 9) == [("web1", 1)]
+    assert silent(900.0, 0, 9) == [("web1", 1), ("web1", 2)]
+    assert silent(900.0, 0, 1) == [("web1", 1)]
+    assert silent(900.0, 1, 1) == [("web1", 2)]
+    [(server, row)] = in_transaction(path, records.awaited_by_calendar)
+    assert (server, row.name, row.status.due_at) == ("web2", "disk", 7.0)
+    assert in_transaction(path, records.find_named_service, 3) == (server, row)
+    assert in_transaction(path, records.find_named_service, 99) is None
 
 
 def test_what_is_deleted_takes_everything_but_the_history_with_it(path: str) -> None:
@@ -173,7 +229,7 @@ def test_what_is_deleted_takes_everything_but_the_history_with_it(path: str) -> 
         RaisedAlert(WARNED, 2, 3, 2),
         RaisedAlert(ASKED, None, None, None),
     ]
-    in_transaction(path, records.add_alerts, raised, 50.0, ["mail"])
+    in_transaction(path, Raiser([Route("mail")]).raise_alerts, raised, 50.0)
     for server_id in (1, 2):
         in_transaction(path, records.save_seqs, server_id, "s", "1", 50.0, known=False)
     change(path, "delete from servers where id = 1")
@@ -253,7 +309,7 @@ def test_the_mark_follows_states_and_alerts(path: str) -> None:
     marks = [in_transaction(path, records.mark)]
     in_transaction(path, records.add_states, [(1, None, 5.0, 5.0, State.OK, "")])
     marks.append(in_transaction(path, records.mark))
-    in_transaction(path, records.add_alerts, [RaisedAlert(ASKED, 1, None, None)], 5.0, [])
+    in_transaction(path, alerts.add_alerts, [RaisedAlert(ASKED, 1, None, None)], 5.0)
     marks.append(in_transaction(path, records.mark))
     assert len({str(one) for one in marks}) == 3
     # Pruned rows do not take it back to a value that it had before.

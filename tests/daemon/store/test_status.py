@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support_daemon import a_database, change, in_transaction, rows
 
-from overc.daemon.store import records, status
+from overc.daemon.store import alerts, records, status
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.records import RaisedAlert, ServiceRow
 from overc.daemon.store.status import AlertView, Changes, ServerRow, StateView
@@ -52,8 +52,8 @@ def populate(tx: Transaction) -> None:
             ),
         ],
     )
-    records.add_alerts(tx, [RaisedAlert(WARNED, 2, 1, 1)], 999.0, [])
-    records.add_alerts(
+    alerts.add_alerts(tx, [RaisedAlert(WARNED, 2, 1, 1)], 999.0)
+    alerts.add_alerts(
         tx,
         [
             RaisedAlert(WARNED, 2, 1, 2),
@@ -63,7 +63,6 @@ def populate(tx: Transaction) -> None:
             RaisedAlert(OWN, None, None, None),
         ],
         1000.0,
-        [],
     )
 
 
