@@ -16,7 +16,7 @@ from support.mariadb import MariaDb, running_mariadb
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.threads import deferToThread
 
-from overc.daemon.store import status
+from overc.daemon.store import migrations, mysql_migrations, status
 from overc.daemon.store.errors import StorageError, StorageRefused
 from overc.daemon.store.mysql import prepare
 from overc.model import State
@@ -304,6 +304,53 @@ def test_tables_of_others_that_are_not_in_the_way_are_left_alone(maria: MariaDat
     maria.rows("insert into wordpress values (1)")
     prepare(maria.schema.address, derive)
     assert maria.rows("select * from wordpress") == [(1,)]
+
+
+OLDER = (
+    "servers values (1, 'web1', 'Web', 'key', 'ip', 5.5)",
+    "services (id, server_id, name, title, timed_out, state) values"
+    " (1, 1, 'disk', 'Disk', 0, 'WARN'), (2, 1, 'cpu', 'cpu', 1, 'OK')",
+    "alerts values (7, 1, 1, null, 6.0, 'service:state', 'WARN', 'WARN', 'changed'),"
+    " (8, 1, 2, null, 7.0, 'plugin', 'offline', 'FAIL', 'late'),"
+    " (9, 1, null, null, 8.0, 'api', 'alert', 'FAIL', 'asked')",
+    "outbox values (1, 7, 'mail', 'pending', null, null), (2, 8, 'mail', 'sent', 9.0, 'thanks'),"
+    " (3, 9, 'mail', 'pending', null, null), (4, 8, 'log', 'failed', 9.0, 'no')",
+)
+
+
+def make_version_3(database: MariaDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = {number: text for number, text in migrations.scripts("mysql").items() if number <= 3}
+    with monkeypatch.context() as patch:
+        patch.setattr(mysql_migrations, "scripts", lambda engine: older)
+        prepare(database.schema.address, derive)
+    assert database.rows("select version from overc_schema") == [(3,)]
+    for row in OLDER:
+        database.rows(f"insert into {row}")
+
+
+@pytest.mark.parametrize("statements", [None, 0, 1, 3, 6, 8, 12])
+def test_from_version_3_alerts_go_on(
+    maria: MariaDatabase, monkeypatch: pytest.MonkeyPatch, statements: int | None
+) -> None:
+    make_version_3(maria, monkeypatch)
+    script = migrations.scripts("mysql")[4]
+    if statements is not None:
+        # An upgrade that ended in the middle; the next one goes on.
+        parts = script.format(prefix="", collation="utf8mb4_nopad_bin").split(";\n")
+        for statement in parts[:statements]:
+            maria.rows(statement)
+    prepare(maria.schema.address, derive)
+    assert maria.rows("select version from overc_schema") == [(max(migrations.scripts("mysql")),)]
+    assert maria.rows("select id, phase, topic from alerts order by id") == [
+        (7, "problem", "state"), (8, "problem", "late"), (9, "note", ""),
+    ]  # fmt: skip
+    assert maria.rows(
+        "select id, server_id, service_id, lane, due_at, tries from outbox"
+        " where status = 'pending' order by id"
+    ) == [(1, 1, 1, 1, 0.0, 0), (3, 1, None, -1, 0.0, 0)]
+    assert maria.rows(
+        "select plugin, service_id, topic, alert_id, told_at from standing order by service_id"
+    ) == [("mail", 1, "state", 7, None), ("mail", 2, "late", 8, 9.0)]
 
 
 def test_a_newer_version_is_refused(maria: MariaDatabase) -> None:

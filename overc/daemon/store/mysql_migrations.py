@@ -26,6 +26,9 @@ from pymysql.constants import ER
 
 from overc.daemon.store.errors import StorageRefused
 from overc.daemon.store.migrations import refuse_newer, scripts
+from overc.logging import get_logger
+
+log = get_logger(__name__)
 
 PREFIX = "overc_new_"
 KEPT = "overc1_"
@@ -92,6 +95,11 @@ def _migrate(cursor: Any, database: object, derive_key: DeriveKey) -> None:
     version = _version(cursor)
     refuse_newer(database, version, newest)
     if version:
+        if version < newest:
+            log.info(
+                "{database} is upgraded from schema version {old} to {new}",
+                database=database, old=version, new=newest,
+            )  # fmt: skip
         for number in range(version + 1, newest + 1):
             _run_script(cursor, available[number], "", passing_over=ADDED)
             cursor.execute(f"update {VERSION_TABLE} set version = %s", (number,))
@@ -208,12 +216,16 @@ def _take_over(cursor: Any, derive_key: DeriveKey) -> None:
     )
     cursor.execute(
         f"insert into {PREFIX}alerts"
-        " (id, server_id, service_id, state_id, raised_at, channel, event, severity, message)"
-        " select a.id, a.server_id, a.service_id, a.service_state_id,"
+        " (id, server_id, service_id, state_id, raised_at, channel, event, severity, message,"
+        " phase, topic) select a.id, a.server_id, a.service_id, a.service_state_id,"
         " coalesce(unix_timestamp(a.ctime), 0), coalesce(a.channel, ''), coalesce(a.event, ''),"
         " case when a.channel = 'service:state' and a.event in ('OK', 'WARN', 'FAIL', 'UNK')"
         " then a.event when a.event = 'online' then 'OK' else 'FAIL' end,"
-        " coalesce(a.message, '') from alerts a"
+        " coalesce(a.message, ''),"
+        " case when coalesce(a.channel, '') not in ('service:state', 'plugin') then 'note'"
+        " when a.event in ('OK', 'online') then 'recovery' else 'problem' end,"
+        " case a.channel when 'service:state' then 'state' when 'plugin' then 'late' else '' end"
+        " from alerts a"
         f" left join {PREFIX}servers on {PREFIX}servers.id = a.server_id"
         f" left join {PREFIX}services on {PREFIX}services.id = a.service_id"
         f" where (a.server_id is null or {PREFIX}servers.id is not null)"

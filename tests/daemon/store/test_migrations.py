@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support_daemon import rows
+from support_daemon import change, rows
 
 from overc.daemon.store import migrations
 from overc.daemon.store.errors import StorageError, StorageRefused
@@ -176,11 +176,13 @@ UNTOUCHED = ("servers", "alerts", "outbox")
 
 def test_from_version_1_everything_is_kept(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     old_database(path, monkeypatch)
-    before = {table: rows(path, f"select * from {table}") for table in UNTOUCHED}
+    before = {table: rows(path, f"select * from {table} order by id") for table in UNTOUCHED}
     services = rows(path, "select * from services order by id")
     prepare(path)
     assert version(path) == max(migrations.scripts("sqlite"))
-    assert {table: rows(path, f"select * from {table}") for table in UNTOUCHED} == before
+    for table, kept in before.items():
+        found = rows(path, f"select * from {table} order by id")
+        assert [one[: len(was)] for one, was in zip(found, kept, strict=True)] == kept
     # Each service is as it was, and knows where its chain begins and when it was seen.
     seen = {1: (1006.25, 6), 2: (1005.25, 5), 3: (None, None), 4: (1004.25, 4)}
     found = rows(path, "select * from services order by id")
@@ -218,3 +220,38 @@ def test_from_version_1_ids_go_on(path: str, monkeypatch: pytest.MonkeyPatch) ->
     prepare(fresh)
     tables = "select name, sql from sqlite_master where name not like 'sqlite_%' order by name"
     assert rows(path, tables) == rows(fresh, tables)
+
+
+def test_from_version_1_alerts_go_on(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    old_database(path, monkeypatch)
+    alerts = [
+        (20, 1, 2, None, "plugin", "online"), (21, 1, 2, None, "plugin", "offline"),
+        (22, 2, 4, 4, "service:state", "FAIL"), (23, 1, 2, 5, "service:state", "OK"),
+    ]  # fmt: skip
+    outbox = [(21, "sent"), (22, "failed"), (20, "sent"), (23, "pending")]
+    for alert_id, server_id, service_id, state_id, channel, event in alerts:
+        change(
+            path,
+            "insert into alerts values (?, ?, ?, ?, 1010.0, ?, ?, 'FAIL', '')",
+            alert_id, server_id, service_id, state_id, channel, event,
+        )  # fmt: skip
+    for alert_id, status in outbox:
+        change(
+            path,
+            "insert into outbox (alert_id, plugin, status, tried_at) values (?, 'log', ?, 1011.0)",
+            alert_id, status,
+        )  # fmt: skip
+    prepare(path)
+    assert rows(path, "select id, phase, topic from alerts order by id") == [
+        (7, "problem", "state"), (8, "note", ""), (9, "note", ""), (20, "recovery", "late"),
+        (21, "problem", "late"), (22, "problem", "state"), (23, "recovery", "state"),
+    ]  # fmt: skip
+    # What waits knows whom it is about, so that its order is kept.
+    waits = "select alert_id, plugin, server_id, service_id, lane, due_at, tries from outbox"
+    assert rows(path, f"{waits} where status = 'pending' order by id") == [
+        (7, "mail", 1, 1, 1, 0.0, 0), (23, "log", 1, 2, 2, 0.0, 0),
+    ]  # fmt: skip
+    # Who was told of what is still a problem, or will be, gets its recovery. The alert of the
+    # fourth service was never delivered.
+    told = "select plugin, service_id, topic, alert_id, told_at from standing order by service_id"
+    assert rows(path, told) == [("mail", 1, "state", 7, None), ("log", 2, "late", 21, 1011.0)]
