@@ -32,6 +32,12 @@ class HandReactor(Clock):
     def spawnProcess(self, *args: Any, **kwargs: Any) -> Any:
         return real_reactor.spawnProcess(*args, **kwargs)
 
+    def addReader(self, reader: IReadDescriptor) -> None:
+        real_reactor.addReader(reader)
+
+    def removeReader(self, reader: IReadDescriptor) -> None:
+        real_reactor.removeReader(reader)
+
     def callLater(self, delay: float, *args: Any, **kwargs: Any) -> Any:
         for wanted, fired in self._awaited:
             if wanted == delay and not fired.called:
