@@ -146,6 +146,12 @@ class Section:
         where = value.where if value else self.where
         self._config.add(Mistake(where, reason, self.name, option))
 
+    def warn(self, option: str, reason: str) -> None:
+        """Note what will work, but hardly as it was meant. Without an option: the whole section."""
+        value = self._value(option) if option else None
+        where = value.where if value else self.where
+        self._config.warnings.append(Mistake(where, reason, self.name, option))
+
     def report_unknown(self) -> None:
         for option, value in self._values.items():
             if option not in self._known:
@@ -161,6 +167,8 @@ class Config:
         """Read the file; None stands for an empty one. An unreadable file is a mistake."""
         self.path = path
         self.folder = os.path.dirname(os.path.abspath(path)) if path else os.getcwd()
+        self.warnings: list[Mistake] = []
+        """What is no mistake, but should be told."""
         self._mistakes: list[Mistake] = []
         self._lines: dict[tuple[str, str], int] = {}
         self._parser = configparser.ConfigParser(
@@ -173,6 +181,15 @@ class Config:
 
     def add(self, mistake: Mistake) -> None:
         self._mistakes.append(mistake)
+
+    def has(self, name: str) -> bool:
+        """Say whether there is a section of that name."""
+        return self._parser.has_section(name)
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Report a section that has no place here, whatever it says."""
+        self._asked.add(name)
+        self.add(Mistake(self._place(name, ""), reason, name))
 
     def section(
         self,

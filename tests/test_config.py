@@ -403,3 +403,15 @@ def test_a_mistake_that_only_the_reader_can_know(write: Write) -> None:
         "overc.ini:1: [overc] absent: goes with port",
         "overc.ini:3: [overc] port: is taken",
     ]
+
+
+def test_a_warning_is_no_mistake(write: Write) -> None:
+    config = Config(write("[overc]\nserver=a\nport=1\n"))
+    section, _, _ = read_overc(config)
+    section.warn("port", "is unusual")
+    section.warn("", "says little")
+    config.finish()
+    assert [str(warning).rpartition("/")[2] for warning in config.warnings] == [
+        "overc.ini:3: [overc] port: is unusual",
+        "overc.ini:1: [overc] says little",
+    ]

@@ -5,16 +5,29 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
+from urllib.parse import urlsplit
 
-from overc.config import Config, Section, parse_command, parse_duration
+from overc.config import Config
+from overc.daemon.alert_settings import AlertPlugin, read_alert_plugin
+from overc.daemon.calendars import local_timezone, parse_timezone
+from overc.daemon.expectations import Expectations
+from overc.daemon.routing import Maintenance
+from overc.daemon.rule_settings import (
+    parse_positive_duration,
+    read_expectations,
+    read_maintenances,
+)
+from overc.daemon.secret_urls import parse_http
+from overc.daemon.secret_values import Secrets
 from overc.daemon.store.urls import Database, SqliteDatabase, parse_database
 from overc.logging import LEVELS
 from overc.model import DEFAULT_PORT
 
 DEFAULT_LISTEN = f"tcp:{DEFAULT_PORT}:interface=127.0.0.1"
-ALERT_TIMEOUT_S = 30.0
 DAY_S = 86400.0
+HEARTBEAT_PERIOD_S = 60.0
 PORT_MAX = 65535
 
 # Twisted takes any number here and fails only when it is to listen.
@@ -27,17 +40,6 @@ class Credentials:
 
     user: str
     password: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class AlertPlugin:
-    """A command that gets alerts on its standard input."""
-
-    name: str
-    command: tuple[str, ...]
-    folder: str
-    """An absolute path: where the command runs."""
-    timeout_s: float = ALERT_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,17 @@ class ServerSettings:
     keep_alerts_s: float = 365 * DAY_S
     keep_rollups_s: float = 5 * 365 * DAY_S
     plugins: tuple[AlertPlugin, ...] = ()
+    expectations: Expectations = field(default_factory=Expectations, compare=False)
+    maintenances: tuple[Maintenance, ...] = ()
+    url: str | None = None
+    """Where people reach the dashboard, for links in alerts; without a slash at the end."""
+    timezone: tzinfo | None = None
+    """By whose clock hours and calendars go; None: this machine's."""
+    heartbeat_url: str | None = field(default=None, repr=False)
+    """What is called as long as the watchdog does its work."""
+    heartbeat_period_s: float = HEARTBEAT_PERIOD_S
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+    """What is no mistake, but should be told at the start."""
 
 
 def load(
@@ -88,6 +101,9 @@ def load(
                 raise ValueError(f"{endpoint!r}: expected a port from 0 to {PORT_MAX}")
         return tuple(text.split())
 
+    secrets = Secrets(config.folder, environ)
+    timezone = overc.read("timezone", parse_timezone, None)
+    zone = timezone or local_timezone(environ.get("TZ", ""))
     settings = ServerSettings(
         database=overc.read(
             "database", lambda text: parse_database(text, config.folder), default_database(environ)
@@ -97,26 +113,27 @@ def load(
         ui_auth=overc.read("ui-auth", parse_credentials, None),
         api_auth=overc.read("api-auth", parse_credentials, None),
         max_body_bytes=overc.read("max-body", parse_size, 1024 * 1024),
-        request_timeout_s=overc.read("request-timeout", _positive_duration, 30.0),
-        keep_history_s=overc.read("keep-history", _positive_duration, 30 * DAY_S),
-        keep_alerts_s=overc.read("keep-alerts", _positive_duration, 365 * DAY_S),
-        keep_rollups_s=overc.read("keep-rollups", _positive_duration, 5 * 365 * DAY_S),
+        request_timeout_s=overc.read("request-timeout", parse_positive_duration, 30.0),
+        keep_history_s=overc.read("keep-history", parse_positive_duration, 30 * DAY_S),
+        keep_alerts_s=overc.read("keep-alerts", parse_positive_duration, 365 * DAY_S),
+        keep_rollups_s=overc.read("keep-rollups", parse_positive_duration, 5 * 365 * DAY_S),
         plugins=tuple(
-            _alert_plugin(name, section, config.folder)
+            read_alert_plugin(name, section, config.folder, secrets, zone)
             for name, section in config.sections("alert")
         ),
+        expectations=read_expectations(config, zone),
+        maintenances=read_maintenances(config, zone),
+        url=overc.read("url", parse_base_url, None),
+        timezone=timezone,
+        heartbeat_url=secrets.read(overc, "heartbeat-url", parse_http),
+        heartbeat_period_s=overc.read(
+            "heartbeat-period", parse_positive_duration, HEARTBEAT_PERIOD_S
+        ),
     )
+    if settings.heartbeat_url is None and overc.read("heartbeat-period", str, None) is not None:
+        overc.mistake("heartbeat-period", "is for heartbeat-url, and there is none")
     config.finish()
-    return settings
-
-
-def _alert_plugin(name: str, section: Section, folder: str) -> AlertPlugin:
-    return AlertPlugin(
-        name,
-        section.require("command", parse_command, ("false",)),
-        folder,
-        section.read("timeout", _positive_duration, ALERT_TIMEOUT_S),
-    )
+    return replace(settings, warnings=tuple(map(str, config.warnings)))
 
 
 def default_database(environ: Mapping[str, str]) -> Database:
@@ -157,11 +174,18 @@ def parse_size(text: str) -> int:
     return int(number) * factor
 
 
-def _positive_duration(text: str) -> float:
-    seconds = parse_duration(text)
-    if seconds <= 0:
-        raise ValueError(f"expected more than 0 seconds, got {text!r}")
-    return seconds
+def parse_base_url(text: str) -> str:
+    """Read where people reach the dashboard. Raises ValueError with a sentence."""
+    if "@" in text.partition("://")[2].partition("/")[0]:
+        raise ValueError("it goes into messages: leave out user and password")
+    expected = f"expected a URL such as https://mon.example.com/, got {text!r}"
+    try:
+        parts = urlsplit(parse_http(text.strip()))
+    except ValueError:
+        raise ValueError(expected) from None
+    if parts.query or parts.fragment:
+        raise ValueError(expected)
+    return parts.geturl().rstrip("/")
 
 
 def interface(endpoint: str) -> str:

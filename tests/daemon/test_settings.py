@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from twisted.internet.endpoints import serverFromString
@@ -10,14 +12,15 @@ from twisted.internet.testing import MemoryReactorClock
 
 from overc.config import ConfigError
 from overc.daemon import settings
+from overc.daemon.alert_settings import AlertPlugin
 from overc.daemon.settings import (
-    AlertPlugin,
     Credentials,
     ServerSettings,
     default_database,
     interface,
     is_loopback,
     load,
+    parse_base_url,
     parse_credentials,
     parse_loglevel,
     parse_size,
@@ -60,6 +63,10 @@ ui-auth = admin:s:e c
 api-auth = ключ:пароль
 max-body = 512K
 request-timeout = 1m30s
+url = https://mon.example.com/overc/
+timezone = Europe/Berlin
+heartbeat-url = $BEAT
+heartbeat-period = 5m
 
 [alert:mail]
 command = ./mail.sh "a b" 100%
@@ -68,8 +75,9 @@ timeout = 5
 [alert: log ]
 command = logger
 """
-    found = loaded(tmp_path, text)
+    found = loaded(tmp_path, text, {"BEAT": "https://beat.example.com/s3cret"})
     folder = str(tmp_path)
+    assert "s3cret" not in repr(found)
     assert found == ServerSettings(
         database=SqliteDatabase(f"{folder}/data/over c.db"),
         listen=("tcp:5001:interface=10.0.0.1", "unix:/run/overc.sock"),
@@ -82,6 +90,10 @@ command = logger
             AlertPlugin("mail", ("./mail.sh", "a b", "100%"), folder, 5.0),
             AlertPlugin("log", ("logger",), folder, 30.0),
         ),
+        url="https://mon.example.com/overc",
+        timezone=ZoneInfo("Europe/Berlin"),
+        heartbeat_url="https://beat.example.com/s3cret",
+        heartbeat_period_s=300.0,
     )
 
 
@@ -96,6 +108,10 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         max_body_bytes=1024 * 1024,
         request_timeout_s=30.0,
         plugins=(),
+        url=None,
+        timezone=None,
+        heartbeat_url=None,
+        heartbeat_period_s=60.0,
     )
 
 
@@ -150,10 +166,24 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
             "request-timeout: expected a duration such as 90, 5m or 1h30m, got 'soon'",
         ),
         (
+            "url=mon.example.com",
+            "url: expected a URL such as https://mon.example.com/, got 'mon.example.com'",
+        ),
+        (
+            "timezone=CET+1",
+            "timezone: expected a time zone such as Europe/Berlin or UTC, got 'CET+1'",
+        ),
+        (
+            "heartbeat-url=hc-ping.com/uuid",
+            "heartbeat-url: expected a URL such as https://chat.example.com/hooks/abc:"
+            " it has to start with http:// or https://",
+        ),
+        ("heartbeat-period=1m", "heartbeat-period: is for heartbeat-url, and there is none"),
+        (
             "port=5000",
-            "port: unknown option; known here: api-auth, database, keep-alerts, keep-history,"
-            " keep-rollups, listen, loglevel, max-body,"
-            " request-timeout, ui-auth",
+            "port: unknown option; known here: api-auth, database, heartbeat-period,"
+            " heartbeat-url, keep-alerts, keep-history, keep-rollups, listen, loglevel, max-body,"
+            " request-timeout, timezone, ui-auth, url",
         ),
     ],
 )
@@ -164,7 +194,10 @@ def test_a_mistake(tmp_path: Path, line: str, mistake: str) -> None:
 @pytest.mark.parametrize(
     "text, found",
     [
-        ("[alert:a]\n", ["server.ini:1: [alert:a] command: is missing"]),
+        (
+            "[alert:a]\n",
+            ["server.ini:1: [alert:a] command: is missing; or give notify or webhook in its place"],
+        ),
         (
             "[alert:a]\ncommand=\n",
             ["server.ini:2: [alert:a] command: expected a command, got nothing"],
@@ -306,3 +339,63 @@ def test_how_long_things_are_kept(tmp_path: Path) -> None:
     default = settings.load(None, {}, {}, str)
     kept_s = (default.keep_history_s, default.keep_alerts_s, default.keep_rollups_s)
     assert kept_s == (30 * 86400, 365 * 86400, 5 * 365 * 86400)
+
+
+@pytest.mark.parametrize(
+    "text, url",
+    [
+        ("https://mon.example.com/", "https://mon.example.com"),
+        (" http://127.0.0.1:5000 ", "http://127.0.0.1:5000"),
+        ("https://example.com/over/c/", "https://example.com/over/c"),
+    ],
+)
+def test_where_the_dashboard_is(text: str, url: str) -> None:
+    assert parse_base_url(text) == url
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("", "expected a URL such as https://mon.example.com/, got ''"),
+        ("https://me:pass@h/", "it goes into messages: leave out user and password"),
+        ("https://h/?a", "expected a URL such as https://mon.example.com/, got 'https://h/?a'"),
+        ("https://h/#a", "expected a URL such as https://mon.example.com/, got 'https://h/#a'"),
+    ],
+)
+def test_where_no_dashboard_can_be(text: str, reason: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        parse_base_url(text)
+    assert str(raised.value) == reason
+
+
+def test_rules_and_warnings_are_read(tmp_path: Path) -> None:
+    text = """\
+[overc]
+timezone=Asia/Tokyo
+[alert:a]
+command=x
+quiet-hours=Sun
+events=nonsense
+[expect:slow]
+services=slow*
+after=3
+[maintenance:night]
+calendar=02:00
+duration=1h
+"""
+    found = loaded(tmp_path, text)
+    quiet = found.plugins[0].route.quiet
+    assert quiet is not None
+    # A Sunday, in Tokyo.
+    sunday_at = datetime(2026, 2, 28, 16, tzinfo=timezone.utc).timestamp()
+    assert quiet.until(sunday_at) == sunday_at + 23 * 3600
+    assert found.expectations.of("host", "slow1").after == 3
+    [maintenance] = found.maintenances
+    assert maintenance.name == "night"
+    assert maintenance.windows.until(sunday_at + 3600) == sunday_at + 2 * 3600
+    [warning] = found.warnings
+    assert warning.endswith(
+        "server.ini:6: [alert:a] events: 'nonsense' can never match; known:"
+        " service:state/OK, service:state/WARN, service:state/FAIL, service:state/UNK,"
+        " service:state/flapping, service:state/steady, plugin/offline, plugin/online, api/alert"
+    )

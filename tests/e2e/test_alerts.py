@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -125,11 +126,16 @@ def test_what_a_plugin_reads_of_a_late_service(host: Host, recorder: Recorder) -
     first = f"{host.name} a: [plugin/offline] Monitoring plugin offline\nCurrent: OK: fine\n"
     assert messages_of(recorder, host, 1) == [first]
     host.report(a_service("a", "FAIL", "broken"))
-    assert messages_of(recorder, host, 3)[1:] == [
-        f"{host.name} a: [plugin/online] Monitoring plugin back online\nCurrent: FAIL: broken\n",
+    _, back, changed = messages_of(recorder, host, 3)
+    assert re.fullmatch(
+        rf"{host.name} a: \[plugin/online\] Monitoring plugin back online\n"
+        r"Current: FAIL: broken\nLasted: \S+\n",
+        back,
+    )
+    assert changed == (
         f'{host.name} a: [service:state/FAIL] State changed: "OK" -> "FAIL"\n'
-        "Current: FAIL: broken\n",
-    ]
+        "Current: FAIL: broken\n"
+    )
 
 
 def test_an_alert_tells_the_state_it_was_raised_in(host: Host, recorder: Recorder) -> None:

@@ -169,7 +169,8 @@ def test_a_sigkill_amid_deliveries_loses_no_alert(tmp_path: pathlib.Path) -> Non
     recorder = Recorder(tmp_path)
     moment = random.Random(2)
     kills = 4
-    with Daemon(tmp_path, sections=recorder.section) as daemon:
+    # Each alert in a message of its own, however many wait.
+    with Daemon(tmp_path, sections=f"{recorder.section}digest-over=1000\n") as daemon:
         raised = 0
         for _ in range(kills):
             host = Host(daemon.client, "host")

@@ -7,11 +7,16 @@ import email.message
 import email.policy
 import os
 import re
+import shutil
 import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from message_doubles import RAISED_AT, a_notice, single
+
+from overc.daemon.message_formats import environment
+from overc.daemon.messages import render_text
 
 ALERTS = Path(__file__).parents[2] / "etc/overc/alert.d"
 MESSAGE = 'localhost a: [service:state/WARN] State changed: "OK" -> "WARN"\nCurrent: WARN: hey3\n'
@@ -88,11 +93,27 @@ def test_log_appends_blocks(tmp_path: Path) -> None:
         done = alert("log.sh", log, message=message, TZ="Asia/Tokyo")
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     text = log.read_text(encoding="utf-8")
-    expected = rf"({STAMP})\nünï\nsecond\n\n{STAMP}\nback\\slash %s -n\n\n"
+    expected = rf"({STAMP})\nünï\n  second\n\n{STAMP}\nback\\slash %s -n\n\n"
     match = re.fullmatch(expected, text)
     assert match is not None
     stamp = datetime.strptime(match[1], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     assert before <= stamp <= datetime.now(timezone.utc)
+
+
+def test_log_of_a_forged_alert(tmp_path: Path) -> None:
+    """A host names its services, and says what it likes of them."""
+    log = tmp_path / "alerts.log"
+    forged = "h: [api/alert] x\r\n\n2026-01-01T00:00:00Z\nh2: [api/alert] \x1b[2J\0y\tz\n"
+    assert alert("log.sh", log, message=forged).returncode == 0
+    stamp, *lines = log.read_text().splitlines()
+    assert re.fullmatch(STAMP, stamp)
+    assert lines == [
+        "h: [api/alert] x",
+        "",
+        "  2026-01-01T00:00:00Z",
+        "  h2: [api/alert] [2Jy\tz",
+        "",
+    ]
 
 
 def test_log_takes_nothing_for_no_message(tmp_path: Path) -> None:
@@ -117,7 +138,9 @@ def test_log_of_parallel_runs_does_not_interleave(tmp_path: Path) -> None:
         process.stdin.close()
     assert [process.wait(60) for process in running] == [0] * len(running)
     blocks = re.split(rf"^{STAMP}\n", log.read_text(), flags=re.MULTILINE)
-    assert sorted(blocks) == sorted(["", *(f"{message}\n\n" for message in messages)])
+    assert sorted(blocks) == sorted(
+        ["", *(message.replace("\n", "\n  ") + "\n\n" for message in messages)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -234,10 +257,87 @@ def test_mail_that_sendmail_refuses(mailer: Mailer) -> None:
 
 
 def test_mail_without_sendmail(tmp_path: Path) -> None:
-    if any(os.path.exists(f"{folder}/sendmail") for folder in ("/usr/sbin", "/usr/lib")):
-        pytest.skip("this machine has a sendmail, which must not be used")
-    for tool in ("id", "uname"):
-        (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
+    without_sendmail(tmp_path)
     done = alert("mail.sh", "root", PATH=str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr.startswith(b"mail.sh: no sendmail in PATH")
+    assert done.stderr.startswith(b"mail.sh: no sendmail or mail in PATH")
+
+
+def without_sendmail(folder: Path) -> None:
+    """Make a folder into a PATH that has all but a mail program."""
+    if any(os.path.exists(f"{folder}/sendmail") for folder in ("/usr/sbin", "/usr/lib")):
+        pytest.skip("this machine has a sendmail, which must not be used")
+    for tool in ("awk", "base64", "cat", "date", "head", "id", "sed", "sh", "tr", "uname"):
+        found = shutil.which(tool)
+        assert found is not None
+        (folder / tool).symlink_to(found)
+
+
+def test_mail_by_mail(tmp_path: Path) -> None:
+    without_sendmail(tmp_path)
+    program = tmp_path / "mail"
+    program.write_text(SENDMAIL)
+    program.chmod(0o755)
+    hostile = "日本語\r\n~!touch hacked\n~r /etc/passwd\nBcc: x@example.com"
+    sender = "Watch <watch@example.com>"
+    done = alert(
+        "mail.sh", "root", "a@b.c", message=hostile, PATH=str(tmp_path), OVERC_MAIL_FROM=sender
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    subject = "=?UTF-8?B?5pel5pys6Kqe?="
+    wanted = ["-r", sender, "-s", subject, "root", "a@b.c"]
+    assert Path(f"{program}.args").read_text().splitlines() == wanted
+    body = Path(f"{program}.mail").read_bytes().decode()
+    assert body == "日本語\r\n ~!touch hacked\n ~r /etc/passwd\nBcc: x@example.com\n"
+    done = alert("mail.sh", "root", message="x" * 200, PATH=str(tmp_path), SENDMAIL_EXIT="3")
+    assert done.returncode == 1
+    assert b"did not take the message, its exit status was 3" in done.stderr
+    [_, subject, _] = Path(f"{program}.args").read_text().splitlines()
+    assert subject.count("=?UTF-8?B?") > 1
+
+
+def test_mail_has_a_link(mailer: Mailer) -> None:
+    url = "https://mon.example.com/ui/service/7"
+    assert mailer.send("root", OVERC_URL=url).returncode == 0
+    assert mailer.mail.get_content() == f"{MESSAGE}\n{url}\n"
+
+
+HOSTILE = (
+    "-o -t 'a' \"b\" $(touch hacked) `touch hacked` \\ %s\nBcc: x@example.com\r\n\r\nbody\0\x1b[31m"
+)
+
+
+@pytest.mark.parametrize("script, argument", [("mail.sh", "root"), ("log.sh", "alerts.log")])
+def test_hostile_names_are_harmless(
+    mailer: Mailer, tmp_path: Path, script: str, argument: str
+) -> None:
+    """With all that the server hands over, by names that a hostile host has chosen."""
+    notice = a_notice(HOSTILE, HOSTILE, info=HOSTILE)
+    message = single(notice)
+    text = render_text(message, RAISED_AT)
+    before = {path.name for path in tmp_path.iterdir()}
+    done = subprocess.run(
+        [ALERTS / script, argument],
+        input=text.encode(),
+        env={
+            **os.environ,
+            **environment(message, RAISED_AT, "https://mon.example.com"),
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    made = {path.name for path in tmp_path.iterdir()} - before
+    if script == "log.sh":
+        assert made == {"alerts.log"}
+        return
+    assert made == {"sendmail.args", "sendmail.mail"}
+    assert mailer.args == ["-i", "root"]
+    assert mailer.mail["Bcc"] is None
+    first = text.splitlines()[0]
+    assert str(mailer.mail["Subject"]) == first
+    assert mailer.mail["To"] == "root"
+    assert mailer.mail.defects == []

@@ -9,6 +9,7 @@ import pytest
 
 from overc.agent import settings as agent_settings
 from overc.daemon import settings as server_settings
+from overc.daemon.alert_settings import AlertPlugin
 
 ETC = Path(__file__).resolve().parents[2] / "etc/overc"
 
@@ -35,7 +36,11 @@ def test_what_server_ini_shows_commented_out_is_right(tmp_path: Path) -> None:
     loaded = server_settings.load(str(path), {}, {}, str)
     assert loaded.ui_auth is not None
     assert loaded.api_auth is not None
-    assert [plugin.name for plugin in loaded.plugins] == ["log", "mail"]
+    assert [plugin.name for plugin in loaded.plugins] == ["log", "mail", "chat", "phone"]
+    assert loaded.warnings == ()
+    assert loaded.expectations.of("host", "ping1").after == 3
+    assert loaded.expectations.of("host", "backup").calendar is not None
+    assert [maintenance.name for maintenance in loaded.maintenances] == ["sunday"]
 
 
 def test_the_defaults_that_server_ini_names_are_the_defaults(tmp_path: Path) -> None:
@@ -43,17 +48,33 @@ def test_the_defaults_that_server_ini_names_are_the_defaults(tmp_path: Path) -> 
     path.write_text(uncommented(ETC / "server.ini"))
     shown = server_settings.load(str(path), {}, {}, str)
     default = server_settings.load(None, {}, {}, str)
-    for name in ("listen", "loglevel", "max_body_bytes", "request_timeout_s"):
+    names = ("listen", "loglevel", "max_body_bytes", "request_timeout_s", "heartbeat_period_s")
+    for name in names:
         assert getattr(shown, name) == getattr(default, name), name
-    assert shown.plugins[0].timeout_s == server_settings.ALERT_TIMEOUT_S
+    log = shown.plugins[0]
+    assert log == AlertPlugin(log.name, log.command, log.folder)
 
 
 def test_what_agent_ini_shows_commented_out_is_right(tmp_path: Path) -> None:
     path = tmp_path / "agent.ini"
     path.write_text(uncommented(ETC / "agent.ini"))
     loaded = agent_settings.load(str(path), {}, {})
-    names = ["load", "memory", "disk", "sshd", "www", "processes"]
-    assert [service.name for service in loaded.services] == names
+    assert [service.name for service in loaded.services] == [
+        "load", "memory", "disk", "swap", "units", "sshd", "ssh", "www", "certificate", "backup",
+        "processes",
+    ]  # fmt: skip
+    assert loaded.goodbye_s == 3600
+    assert loaded.warnings == ()
+
+
+def test_the_defaults_that_agent_ini_names_are_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "agent.ini"
+    path.write_text(uncommented(ETC / "agent.ini"))
+    shown = agent_settings.load(str(path), {}, {})
+    default = agent_settings.load(str(ETC / "agent.ini"), {}, {})
+    names = ("loglevel", "concurrency", "own_period_s", "spool", "tls", "other_servers")
+    for name in names:
+        assert getattr(shown, name) == getattr(default, name), name
 
 
 @pytest.mark.parametrize("name", ["server.ini", "agent.ini"])

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Appends the alert on standard input to a file, below a line with the time in UTC.
+# Appends the alert on standard input to a file, below a line with the time in UTC. Lines after the
+# alert's first one are indented: no text in an alert can look like another alert.
 
 die() {
     printf 'log.sh: %s\n' "$1" >&2
@@ -17,7 +18,7 @@ fi
 LC_ALL=C
 export LC_ALL
 stamp=$(date -u +%Y-%m-%dT%H:%M:%SZ) || die 'cannot tell the time, is date installed?'
-message=$(tr -d '\000') || die 'cannot read the message'
+message=$(tr -d '\000-\010\013-\037\177' | sed '2,$s/^./  &/') || die 'cannot read the message'
 [ -n "$message" ] || die 'there is no message on standard input'
 
 # dd gathers what the shell may print in pieces into one write: with O_APPEND, alerts that are

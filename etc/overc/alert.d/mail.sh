@@ -1,5 +1,6 @@
 #!/bin/sh
-# Mails the alert on standard input through the local sendmail; its first line is the subject.
+# Mails the alert on standard input through the local sendmail, or else by mail(1). Its first line
+# is the subject, and a link to the dashboard follows where the server knows one.
 
 die() {
     printf 'mail.sh: %s\n' "$1" >&2
@@ -31,11 +32,16 @@ case $from in
 esac
 
 PATH=${PATH:+$PATH:}/usr/sbin:/usr/lib
-sendmail=$(command -v sendmail) ||
-    die 'no sendmail in PATH, /usr/sbin or /usr/lib: install a mail server or msmtp-mta'
+sendmail=$(command -v sendmail) || mail=$(command -v mail) ||
+    die 'no sendmail or mail in PATH, /usr/sbin or /usr/lib: install a mail server or msmtp-mta'
 
 message=$(tr -d '\000') || die 'cannot read the message'
 [ -n "$message" ] || die 'there is no message on standard input'
+if [ -n "${OVERC_URL-}" ]; then
+    message=$message"
+
+$OVERC_URL"
+fi
 body=$(printf '%s\n' "$message" | base64) || die 'cannot encode the message, is base64 installed?'
 
 # Prints the subject as RFC 2047 words, one a line of at most 76 characters. None ends inside a
@@ -68,6 +74,16 @@ case $subject in
 esac
 if [ -z "$plain" ] || [ ${#subject} -gt 69 ]; then
     subject=$(encoded_words "$subject")
+fi
+
+if [ -z "$sendmail" ]; then
+    # It may take what follows a tilde at the start of a line for a command, or a subject of several
+    # lines for further headers.
+    subject=$(printf '%s' "$subject" | tr -d '\n')
+    printf '%s\n' "$message" | sed 's/^~/ ~/' |
+        "$mail" ${OVERC_MAIL_FROM:+-r "$from"} -s "$subject" "$@" ||
+        die "$mail did not take the message, its exit status was $?"
+    exit
 fi
 
 {
