@@ -1,7 +1,7 @@
-"""overcli: report from the command line, run the agent in the foreground, copy a database.
+"""overcli: report from the command line, ask about alerts, wrap jobs, set up and run the agent.
 
-All but `monitor` need the standard library alone, so nothing of the agent is imported before it is
-asked for.
+All but `monitor` and `check-config` need the standard library alone, so nothing of the agent or the
+server is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -10,11 +10,16 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from overc import __version__
-from overc.client import Client, ClientError, ServerUrl, ServiceState, parse_url
-from overc.config import ConfigError, parse_duration
+from overc import __version__, cli_agent, cli_alerts, terminal
+from overc.cli_arguments import period_s
+from overc.client import Client, ClientError, Operator, ServerUrl, ServiceState, parse_url
+from overc.config import ConfigError
 from overc.model import AlertReport, ServerIdentity
+
+if TYPE_CHECKING:
+    from overc.agent.settings import AgentSettings
 
 FAILED = 1
 INTERRUPTED = 130
@@ -22,7 +27,11 @@ INTERRUPTED = 130
 _EPILOG = """\
 environment: OVERC_SERVER stands in for -s, OVERC_MY_NAME and OVERC_MY_KEY for -i; unlike the
 command line, they are not shown to every user of the machine.
-exit status: 0 done, 1 failed, 2 wrong usage.
+ping, service-status, alert and snooze are for hosts: they need -i, and the URL has the user and the
+password of api-auth. run takes them from the agent's INI file, too. ack, unack, silence, silences,
+unsilence, explain, alert-test and status are for people: they need no -i, and the URL has those of
+ui-auth.
+exit status: 0 done, 1 failed, 2 wrong usage; run: the job's.
 """
 
 
@@ -35,10 +44,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parser.parse_args(argv)
         if args.command == "monitor":
-            return _monitor(args)
+            return _monitor(parser, args)
         if args.command == "backup":
             return _back_up(args)
-        return _report(_client(parser, args, os.environ), args)
+        cli_alerts.check(parser, args)
+        if args.command in cli_agent.COMMANDS:
+            said = cli_agent.run(args, os.environ, _complain)
+        elif args.command in cli_alerts.FOR_PEOPLE:
+            said = cli_alerts.ask(_operator(parser, args, os.environ), args)
+        elif args.command == "snooze":
+            said = cli_alerts.report(_client(parser, args, os.environ), args)
+        else:
+            return _report(_client(parser, args, os.environ), args)
+        return _print(said.text) or said.status
     except SystemExit as e:
         # argparse has printed the usage, the help or the version.
         return e.code if e.code and isinstance(e.code, int) else _print("")
@@ -64,7 +82,7 @@ def _report(client: Client, args: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="overcli",
-        description="Report to an OverC server.",
+        description="Report to an OverC server, and ask it about alerts.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -91,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument(
         "period",
         metavar="PERIOD",
-        type=_period_s,
+        type=period_s,
         help="the next report comes within this time: 60, 5m, 1h30m",
     )
     status.add_argument("name", metavar="NAME", help="the service")
@@ -102,8 +120,15 @@ def _parser() -> argparse.ArgumentParser:
     alert.add_argument("--service", metavar="NAME", help="the service that it is about")
     alert.add_argument("message", metavar="MESSAGE")
 
+    cli_alerts.add_commands(commands)
+    cli_agent.add_commands(commands)
+
     monitor = commands.add_parser("monitor", help="run the agent in the foreground")
-    monitor.add_argument("config", metavar="CONFIG.ini")
+    monitor.add_argument(
+        "--once", action="store_true", help="run each plugin now, show what it says, send nothing"
+    )
+    monitor.add_argument("--json", action="store_true", help="with --once: show it as JSON")
+    monitor.add_argument("config", metavar="CONFIG.ini", help="or a folder of such files")
 
     backup = commands.add_parser(
         "backup", help="copy the server's SQLite database while the server runs"
@@ -121,18 +146,6 @@ def _identity(text: str) -> ServerIdentity:
     return ServerIdentity(name, key)
 
 
-def _period_s(text: str) -> int:
-    try:
-        period_s = parse_duration(text)
-    except ValueError as e:
-        raise argparse.ArgumentTypeError(str(e)) from None
-    if period_s < 1 or period_s != int(period_s):
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number of seconds above 0, or 5m, 1h30m, got {text!r}"
-        )
-    return int(period_s)
-
-
 def _client(
     parser: argparse.ArgumentParser, args: argparse.Namespace, environ: Mapping[str, str]
 ) -> Client:
@@ -146,6 +159,12 @@ def _client(
             )
         identity = ServerIdentity(name, key)
     return Client(url, identity, trace=_complain if args.verbose else None)
+
+
+def _operator(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, environ: Mapping[str, str]
+) -> Operator:
+    return Operator(_url(parser, args, environ), trace=_complain if args.verbose else None)
 
 
 def _url(
@@ -162,7 +181,9 @@ def _url(
         parser.error(f"{origin}: {e}")
 
 
-def _monitor(args: argparse.Namespace) -> int:
+def _monitor(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    if args.json and not args.once:
+        parser.error("monitor: --json goes with --once")
     try:
         from overc.agent.settings import load
         from overc.agent_tap import run_in_foreground
@@ -179,7 +200,21 @@ def _monitor(args: argparse.Namespace) -> int:
         "my-key": identity.key if identity else None,
     }
     settings = load(args.config, os.environ, overrides)
+    if args.once:
+        return _once(settings, args)
     return run_in_foreground(settings, verbose=args.verbose)
+
+
+def _once(settings: AgentSettings, args: argparse.Namespace) -> int:
+    from overc import cli_once
+
+    ran = cli_once.run_once(settings, os.environ)
+    if ran is None:
+        return INTERRUPTED
+    on = terminal.screen(sys.stdout, os.environ)
+    return _print(cli_once.as_json(ran) if args.json else cli_once.table(ran, on)) or (
+        cli_once.status(ran)
+    )
 
 
 def _back_up(args: argparse.Namespace) -> int:
@@ -198,8 +233,10 @@ def _print(text: str) -> int:
     """Write to standard output and return the exit status that follows from it."""
     if sys.stdout is None:
         return 0
+    # A terminal may lack the letters of a name.
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
     except OSError as e:
         _complain(f"overcli: can't write to standard output: {e.strerror}")

@@ -1,7 +1,7 @@
-"""Speak the reporting API, blocking, with nothing but the standard library.
+"""Speak the server's APIs, blocking, with nothing but the standard library.
 
-The wire's field names are known here and in `overc.web.reports`, nowhere else but in the agent's
-own encoder.
+The wire's field names are known here and in `overc.web`, nowhere else but in the agent's own
+encoder.
 """
 
 from __future__ import annotations
@@ -16,17 +16,29 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, quote, unquote_to_bytes, urlencode, urlsplit
 
 from overc import __version__
-from overc.model import AlertReport, ServerIdentity
+from overc.model import AlertReport, ServerIdentity, Spooled
 
 DEADLINE_S = 30.0
 MAX_REPLY_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
+"""For what the dashboard's API tells of all services."""
+
+ALERT_TEST_S = 600.0
+"""Each alert plugin may take its own time-out, and the server waits for all of them."""
+
+Json = dict[str, Any]
 
 
 class ClientError(Exception):
     """A request that did not succeed. `str()` is one sentence, without any secret."""
+
+    def __init__(self, sentence: str, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+        """Of the reply; None where none came, or none of an OverC server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,18 @@ class ServiceState:
     name: str
     state: str
     info: str = ""
+    grace: float | str | None = None
+    """Seconds, or a share of the period such as "20%"; None: as the server's rules say."""
+    seen_at: float | None = None
+    """Epoch seconds, for what is reported later than it was seen."""
+
+    def fields(self) -> Json:
+        content: Json = {"name": self.name, "state": str(self.state), "info": self.info}
+        if self.grace is not None:
+            content["grace"] = self.grace
+        if self.seen_at is not None:
+            content["time"] = self.seen_at
+        return content
 
 
 def parse_url(text: str) -> ServerUrl:
@@ -115,20 +139,30 @@ class Client:
         *,
         deadline_s: float = DEADLINE_S,
         trace: Callable[[str], None] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.url = url
         self._identity = identity
+        self._http = _Http(url, trace, MAX_REPLY_BYTES, tls)
         self._deadline_s = deadline_s
-        self._trace = trace or (lambda _line: None)
 
     def ping(self) -> None:
         """Check the connection and the key. Raises ClientError."""
         self._call("/api/ping", {}, expected="pong")
 
-    def set_service_status(self, period_s: int, services: Sequence[ServiceState]) -> None:
-        """Report states, and promise the next ones within `period_s`. Raises ClientError."""
-        listed = [{"name": s.name, "state": str(s.state), "info": s.info} for s in services]
-        content = {"period": period_s, "services": listed}
+    def set_service_status(
+        self,
+        period_s: int,
+        services: Sequence[ServiceState],
+        spooled: Spooled | None = None,
+    ) -> None:
+        """Report states, and promise the next ones within `period_s`. Raises ClientError.
+
+        With `spooled`, a report that was stored before is stored no second time.
+        """
+        content: Json = {"period": period_s, "services": [one.fields() for one in services]}
+        if spooled is not None:
+            content |= {"spool": spooled.spool, "seq": spooled.seq}
         self._call("/api/set/service/status", content, expected="ok")
 
     def set_alerts(self, alerts: Sequence[AlertReport]) -> None:
@@ -139,16 +173,148 @@ class Client:
             listed.append({"message": alert.message, **about})
         self._call("/api/set/alerts", {"alerts": listed}, expected="ok")
 
-    def _call(self, path: str, content: dict[str, Any], *, expected: str) -> None:
-        self._trace(f"> POST {str(self.url)[:-1]}{path}")
-        self._trace("> " + _encode("***", self._identity.name, content).decode())
-        reply = self._exchange(path, _encode(self._identity.key, self._identity.name, content))
+    def snooze(self, for_s: float, reason: str, services: str | None = None) -> Json:
+        """Silence this host's own alerts for a time. Raises ClientError."""
+        about = {} if services is None else {"services": services}
+        content = {"for": for_s, "reason": reason, **about}
+        return self._call("/api/set/silence", content, expected="ok")
+
+    def end_snooze(self) -> Json:
+        """End what `snooze` began. Raises ClientError."""
+        return self._call("/api/set/silence", {"end": True}, expected="ok")
+
+    def _call(self, path: str, content: Json, *, expected: str) -> Json:
+        name, key = self._identity
+        body, shown = _encode(key, name, content), _encode("***", name, content)
+        return self._http.call("POST", path, body, shown, self._deadline_s, expected)
+
+
+class Operator:
+    """Speaks the dashboard's API for people: what is, why, and who shall not hear of it.
+
+    Redirects are not followed. A service is named by its id, or by its server's name and its own.
+    Every method raises ClientError.
+    """
+
+    def __init__(
+        self,
+        url: ServerUrl,
+        *,
+        deadline_s: float = DEADLINE_S,
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        self.url = url
+        self._http = _Http(url, trace, MAX_ANSWER_BYTES)
+        self._deadline_s = deadline_s
+
+    def status(self) -> Json:
+        return self._call("GET", "/ui/api/status/", expected="servers")
+
+    def acknowledge(self, service: ServiceName, author: str, reason: str) -> Json:
+        content = {**service.fields(), "author": author, "reason": reason}
+        return self._call("POST", "/ui/api/ack", content)
+
+    def unacknowledge(self, service: ServiceName) -> Json:
+        return self._call("DELETE", "/ui/api/ack", service.fields())
+
+    def silences(self) -> Json:
+        return self._call("GET", "/ui/api/silences", expected="silences")
+
+    def silence(self, servers: str, services: str, span: Json, author: str, reason: str) -> Json:
+        """`span`: `{"for": seconds}` or `{"until": epoch seconds}`, and maybe `"from"` too."""
+        content = {"servers": servers, "services": services, "author": author, "reason": reason}
+        return self._call("POST", "/ui/api/silences", {**content, **span})
+
+    def unsilence(self, silence_id: int) -> Json:
+        return self._call("DELETE", f"/ui/api/silences/{silence_id}")
+
+    def explain(self, service: ServiceName, utc_offset_min: int) -> Json:
+        """Say why a service is shown, and was told of, as it was; in sentences under `text`.
+
+        `utc_offset_min`: by which clock the sentences tell times.
+        """
+        query: dict[str, Any] = {"utc_offset": utc_offset_min}
+        path = "/ui/api/explain"
+        if service.id is None:
+            query |= service.fields()
+        else:
+            path += f"/service/{service.id}"
+        return self._call("GET", f"{path}?{urlencode(query, errors='replace')}", expected="text")
+
+    def test_alerts(self, plugin: str | None) -> Json:
+        """Have a test sent through each alert plugin, or through one."""
+        content = {} if plugin is None else {"plugin": plugin}
+        return self._call(
+            "POST", "/ui/api/alert-test", content, expected="results", deadline_s=ALERT_TEST_S
+        )
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        content: Json | None = None,
+        *,
+        expected: str = "ok",
+        deadline_s: float | None = None,
+    ) -> Json:
+        body = None if content is None else _as_bytes(content)
+        return self._http.call(method, path, body, body, deadline_s or self._deadline_s, expected)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceName:
+    """Which service is meant: by its id or, without one, by names."""
+
+    id: int | None
+    server: str = ""
+    service: str = ""
+
+    def fields(self) -> Json:
+        if self.id is not None:
+            return {"service_id": self.id}
+        return {"server": self.server, "service": self.service}
+
+
+class _Http:
+    """Makes requests to one server and reads what it answers."""
+
+    def __init__(
+        self,
+        url: ServerUrl,
+        trace: Callable[[str], None] | None,
+        max_reply_bytes: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.url = url
+        self._tls = tls
+        self._trace = trace or (lambda _line: None)
+        self._max_reply_bytes = max_reply_bytes
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        shown: bytes | None,
+        deadline_s: float,
+        expected: str,
+    ) -> Json:
+        """Return the fields of the reply, `expected` among them. Raises ClientError.
+
+        `shown`: what the trace gets in the body's place.
+        """
+        self._trace(f"> {method} {str(self.url)[:-1]}{path}")
+        if shown is not None:
+            self._trace("> " + shown.decode())
+        reply = self._exchange(method, path, body, deadline_s)
         self._trace(f"< {reply.status} {_one_line(reply.reason)}")
         self._trace("< " + _one_line(reply.body.decode("utf-8", "replace")))
         if reply.status != 200:
-            raise ClientError(self._refusal(reply))
-        if expected not in reply.fields():
+            raise ClientError(self._refusal(reply), reply.status)
+        fields = reply.fields()
+        if expected not in fields:
             raise ClientError(f"{self.url} answers, but not as an OverC server does")
+        return fields
 
     def _refusal(self, reply: _Reply) -> str:
         sentence = reply.fields().get("error")
@@ -161,22 +327,23 @@ class Client:
             return f"{said}: put the right user:password@ into the URL"
         return f"{said}, which is not how an OverC server refuses: check the URL"
 
-    def _exchange(self, path: str, body: bytes) -> _Reply:
+    def _exchange(self, method: str, path: str, body: bytes | None, deadline_s: float) -> _Reply:
         where = self.url.authority
+        connect_s = min(deadline_s, DEADLINE_S)
         try:
-            sock = socket.create_connection((self.url.host, self.url.port), self._deadline_s)
+            sock = socket.create_connection((self.url.host, self.url.port), connect_s)
         except TimeoutError:
-            raise ClientError(f"{where}: no connection within {self._deadline_s:g} s") from None
+            raise ClientError(f"{where}: no connection within {connect_s:g} s") from None
         except (OSError, UnicodeError) as e:
             raise ClientError(f"{where}: {_reason(e)}") from None
-        ends_at = time.monotonic() + self._deadline_s
+        ends_at = time.monotonic() + deadline_s
         try:
             if self.url.secure:
-                context = ssl.create_default_context()
+                context = self._tls or ssl.create_default_context()
                 sock = context.wrap_socket(sock, server_hostname=self.url.host)
-            return self._post(_TimedSocket(sock, ends_at), path, body)
+            return self._request(_TimedSocket(sock, ends_at), method, path, body)
         except TimeoutError:
-            raise ClientError(f"{where}: no reply within {self._deadline_s:g} s") from None
+            raise ClientError(f"{where}: no reply within {deadline_s:g} s") from None
         except ssl.SSLCertVerificationError as e:
             raise ClientError(f"{where}: certificate refused: {e.verify_message}") from None
         except http.client.RemoteDisconnected:
@@ -190,25 +357,26 @@ class Client:
         finally:
             sock.close()
 
-    def _post(self, sock: _TimedSocket, path: str, body: bytes) -> _Reply:
+    def _request(self, sock: _TimedSocket, method: str, path: str, body: bytes | None) -> _Reply:
         headers = {
             "Host": self.url.authority,
             "User-Agent": f"overcli/{__version__}",
-            "Content-Type": "application/json",
             "Accept": "application/json",
             "Connection": "close",
         }
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         if self.url.credentials is not None:
             coded = base64.b64encode(self.url.credentials).decode()
             headers["Authorization"] = f"Basic {coded}"
         connection = http.client.HTTPConnection(self.url.host, self.url.port)
         connection.sock = cast(socket.socket, sock)
-        connection.request("POST", self.url.prefix + path, body, headers)
+        connection.request(method, self.url.prefix + path, body, headers)
         response = connection.getresponse()
-        content = response.read(MAX_REPLY_BYTES + 1)
-        if len(content) > MAX_REPLY_BYTES:
+        content = response.read(self._max_reply_bytes + 1)
+        if len(content) > self._max_reply_bytes:
             raise ClientError(
-                f"{self.url.authority}: the reply is over {MAX_REPLY_BYTES // 1024} KiB,"
+                f"{self.url.authority}: the reply is over {self._max_reply_bytes // 1024} KiB,"
                 " longer than any of an OverC server: check the URL"
             )
         if response.length:
@@ -223,7 +391,7 @@ class _Reply:
     location: str | None
     body: bytes
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> Json:
         """Return the JSON object in the body, an empty one if there is none."""
         try:
             value = json.loads(self.body)
@@ -263,17 +431,24 @@ class _TimedSocket(io.RawIOBase):
         self._sock.settimeout(left_s)
 
 
-def _encode(key: str, name: str, content: dict[str, Any]) -> bytes:
+def _encode(key: str, name: str, content: Json) -> bytes:
+    return _as_bytes({"server": {"name": name, "key": key}, **content})
+
+
+def _as_bytes(content: Json) -> bytes:
     # A command's argument that is not UTF-8 holds surrogates, which no JSON may: they become `?`.
-    text = json.dumps({"server": {"name": name, "key": key}, **content}, ensure_ascii=False)
-    return text.encode("utf-8", "replace")
+    return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _one_line(text: str, limit: int = 500) -> str:
-    """Return what a server sent in a form that is safe to show on a terminal."""
-    words = " ".join(text.split())
-    shown = "".join(c if c.isprintable() else "?" for c in words)
+    """Return what a server sent as one line that is safe to show on a terminal."""
+    shown = printable(" ".join(text.split()))
     return shown if len(shown) <= limit else shown[:limit] + "..."
+
+
+def printable(text: str) -> str:
+    """Return a text that moves no cursor and rings no bell."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _reason(error: Exception) -> str:

@@ -9,7 +9,7 @@ import sys
 from functools import partial
 from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, Service
 from twisted.internet.endpoints import serverFromString
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
@@ -18,10 +18,15 @@ from overc import lifecycle
 from overc.clock import SystemClock, put_on_monotonic_clock
 from overc.config import ConfigError
 from overc.daemon import keys, settings
-from overc.daemon.dispatch import Dispatch
+from overc.daemon.attention import Attention as Reminders
+from overc.daemon.dispatch import Dispatch, Way
+from overc.daemon.forgetting import Forgetting
+from overc.daemon.heartbeat import Heartbeat
 from overc.daemon.housekeeping import Housekeeping, Retention
 from overc.daemon.intake import Intake
+from overc.daemon.raising import Raiser
 from overc.daemon.recording import Recorder
+from overc.daemon.senders import make_sender
 from overc.daemon.server import Server
 from overc.daemon.settings import ServerSettings
 from overc.daemon.snapshot import Snapshot
@@ -29,15 +34,22 @@ from overc.daemon.store import sqlite
 from overc.daemon.store.engine import Store
 from overc.daemon.store.errors import StorageError
 from overc.daemon.store.urls import Database, SqliteDatabase
+from overc.daemon.trial import Trial
+from overc.daemon.vitals import Pulse
 from overc.daemon.watchdog import Watchdog
 from overc.logging import get_logger, set_level
 from overc.process import Runner
+from overc.web.attention import Attention
 from overc.web.dashboard import Dashboard
+from overc.web.forms import Forms
 from overc.web.health import Health
+from overc.web.insight import Insight
 from overc.web.limits import LimitedSite
 from overc.web.pages import Pages
 from overc.web.reporting import Reporting
 from overc.web.site import Routes
+
+NODE_CHARS = 255
 
 log = get_logger(__name__)
 
@@ -128,21 +140,36 @@ def make_server(reactor: Any, chosen: ServerSettings) -> Server:
     """Join the parts. Everything that one part needs of another is handed in here."""
     store = make_store(reactor, chosen.database)
     clock = SystemClock()
-    dispatch = Dispatch(reactor, store, clock, Runner(reactor), chosen.plugins)
-    recorder = Recorder([plugin.name for plugin in chosen.plugins])
+    plugin_routes = [plugin.route for plugin in chosen.plugins]
+    raiser = Raiser(plugin_routes, chosen.maintenances)
+    runner = Runner(reactor)
+    ways = [
+        Way(plugin, make_sender(plugin, runner, reactor, clock, chosen.url, os.environ))
+        for plugin in chosen.plugins
+    ]
+    node = f"{socket.gethostname()} {' '.join(chosen.listen)}"[:NODE_CHARS]
+    dispatch = Dispatch(reactor, store, clock, runner, ways, raiser, node)
+    recorder = Recorder(raiser, chosen.expectations)
     watchdog = Watchdog(reactor, store, clock, recorder, dispatch.nudge)
     intake = Intake(reactor, store, clock, recorder, dispatch.nudge, watchdog.excuse)
     retention = Retention(chosen.keep_history_s, chosen.keep_alerts_s, chosen.keep_rollups_s)
     housekeeping = Housekeeping(reactor, store, clock, retention)
     snapshot = Snapshot(store, clock)
-    health = Health(store, watchdog.lag_s)
-    dashboard = Dashboard(store, recorder, snapshot, clock, watchdog.lag_s, intake.forget, Pages())
-    reporting = Reporting(intake, chosen.api_auth)
+    pulse = Pulse(store, clock, watchdog)
+    trial = Trial(clock, {way.plugin.name: way.sender for way in ways})
+    insight = Insight(store, clock, chosen.maintenances)
+    attention = Attention(store, clock, intake, trial, insight, chosen.timezone, dispatch.nudge)
+    dashboard = Dashboard(
+        store, recorder, snapshot, clock, watchdog.lag_s, intake.forget, Pages(), insight
+    )
+    reporting = Reporting(intake, chosen.api_auth, chosen.max_body_bytes)
     routes = Routes(
         reactor,
         reporting,
         dashboard,
-        health,
+        attention,
+        Forms(attention, insight),
+        Health(pulse, clock),
         api_auth=chosen.api_auth,
         ui_auth=chosen.ui_auth,
         timeout_s=chosen.request_timeout_s,
@@ -161,12 +188,25 @@ def make_server(reactor: Any, chosen: ServerSettings) -> Server:
                 " set ui-auth=user:password",
                 endpoint=endpoint,
             )
+    for warning in chosen.warnings:
+        log.warn("{warning}", warning=warning)
+    parts: list[Service] = [
+        dispatch,
+        trial,
+        Reminders(reactor, store, clock, raiser, plugin_routes, dispatch.nudge),
+        intake,
+        watchdog,
+        Forgetting(reactor, store, clock, recorder, chosen.expectations, dispatch.nudge),
+        housekeeping,
+    ]
+    if chosen.heartbeat_url is not None:
+        parts.append(Heartbeat(reactor, pulse, chosen.heartbeat_url, chosen.heartbeat_period_s))
     endpoints = [(text, serverFromString(reactor, text)) for text in chosen.listen]
     return Server(
         reactor,
         store,
         endpoints,
         site,
-        [dispatch, intake, watchdog, housekeeping],
+        parts,
         lambda error: lifecycle.fail(reactor, str(error)),
     )

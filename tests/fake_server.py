@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: FakeServer
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
         self.server.requests.append(Request(self.command, self.path, self.headers, body))
         if self.server.silent:
             self.server.over.wait()
@@ -78,6 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
             if self.server.pause_s and self.server.over.wait(self.server.pause_s):
                 return
+
+    do_GET = do_DELETE = do_POST
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Keep the tests quiet."""

@@ -25,7 +25,7 @@ from overc.client import (
     ServiceState,
     parse_url,
 )
-from overc.model import AlertReport, ServerIdentity, State
+from overc.model import AlertReport, ServerIdentity, Spooled, State
 
 IDENTITY = ServerIdentity("localhost", "1:2 ü")
 
@@ -367,6 +367,13 @@ def test_https_with_a_certificate_that_is_not(
     assert tls_server.requests == []
 
 
+def test_https_by_a_context_of_ones_own(tls_server: FakeServer, certificate: Path) -> None:
+    context = ssl.create_default_context(cafile=certificate)
+    url = parse_url(f"https://localhost:{tls_server.server_address[1]}/")
+    Client(url, IDENTITY, tls=context).ping()
+    assert len(tls_server.requests) == 1
+
+
 def test_https_to_a_server_without_tls(server: FakeServer) -> None:
     error = error_of(Client(parse_url(f"https://{server.authority}/"), IDENTITY))
     assert error.startswith(f"{server.authority}: TLS failed: ")
@@ -384,3 +391,34 @@ def test_the_trace_shows_both_sides_but_no_secret(server: FakeServer) -> None:
         "< 403 Said So",
         '< {"error": "no\\u001b"}',
     ]
+
+
+@pytest.mark.parametrize(
+    "more, fields",
+    [
+        ({}, {}),
+        ({"grace": 0.0}, {"grace": 0.0}),
+        ({"grace": "20%", "seen_at": 12.5}, {"grace": "20%", "time": 12.5}),
+    ],
+)
+def test_what_a_state_carries_beside_the_usual(
+    server: FakeServer, more: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    client = Client(parse_url(server.url), IDENTITY)
+    client.set_service_status(60, [ServiceState("a", "OK", "i", **more)], Spooled("uuid", 7))
+    content = server.requests[-1].json
+    assert (content["spool"], content["seq"]) == ("uuid", 7)
+    assert content["services"] == [{"name": "a", "state": "OK", "info": "i", **fields}]
+
+
+@pytest.mark.parametrize(
+    "answer, status",
+    [(reply(503, {"error": "no"}), 503), (reply(200, "<html>"), None), (b"", None)],
+)
+def test_an_error_knows_the_status_of_a_refusal(
+    server: FakeServer, answer: bytes, status: int | None
+) -> None:
+    server.answer = [answer]
+    with pytest.raises(ClientError) as raised:
+        Client(parse_url(server.url), IDENTITY).ping()
+    assert raised.value.status == status

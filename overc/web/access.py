@@ -45,14 +45,25 @@ def is_allowed(authorization: str | None, wanted: Credentials | None) -> bool:
     """Say whether an Authorization header carries the wanted credentials; None wants nothing."""
     if wanted is None:
         return True
+    given = _basic(authorization)
+    return given is not None and _same(given, f"{wanted.user}:{wanted.password}".encode())
+
+
+def user_of(authorization: str | None) -> str | None:
+    """Return the user that an Authorization header names; None without one."""
+    given = _basic(authorization) or b""
+    return given.partition(b":")[0].decode(errors="replace") or None
+
+
+def _basic(authorization: str | None) -> bytes | None:
+    """Return `user:password`; None where there is no such thing."""
     scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() != "basic":
-        return False
+        return None
     try:
-        given = base64.b64decode(encoded.strip(), validate=True)
+        return base64.b64decode(encoded.strip(), validate=True)
     except (binascii.Error, ValueError):
-        return False
-    return _same(given, f"{wanted.user}:{wanted.password}".encode())
+        return None
 
 
 def _same(one: bytes, other: bytes) -> bool:

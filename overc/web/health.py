@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
-from overc.daemon.store.engine import Store, Transaction
-from overc.daemon.store.errors import StorageError
+from overc.clock import Clock
+from overc.daemon.vitals import Pulse
 from overc.web.answers import Answer
-
-LAG_MAX_S = 30.0
-"""A watchdog that is further behind does not do its work."""
 
 
 class Health:
     """Open to all: it tells no names and no secrets."""
 
-    def __init__(self, store: Store, lag_s: Callable[[], float]) -> None:
-        self._store = store
-        self._lag_s = lag_s
+    def __init__(self, pulse: Pulse, clock: Clock) -> None:
+        self._pulse = pulse
+        self._clock = clock
 
     async def answer(self) -> Answer:
         """Return 200, or 503 with what is wrong."""
-        lag_s = self._lag_s()
-        try:
-            await self._store.read("use the database", _check)
-            database = "ok"
-        except StorageError as e:
-            database = str(e)
-        watchdog = "ok" if lag_s <= LAG_MAX_S else f"behind by {lag_s:g} s"
-        healthy = database == watchdog == "ok"
+        vitals = await self._pulse.take()
+        age_s, backlog, outbox = vitals.tick_age_s, vitals.backlog, None
+        if backlog is not None:
+            oldest_at = backlog.oldest_at
+            # The wall clock may have been set back since.
+            oldest_s = 0.0 if oldest_at is None else max(self._clock.wall() - oldest_at, 0.0)
+            outbox = {"pending": backlog.rows, "oldest_s": round(oldest_s, 1)}
         body = {
-            "status": "ok" if healthy else "failing",
-            "database": database,
-            "watchdog": watchdog,
-            "watchdog_lag_s": lag_s,
+            "status": "ok" if vitals.healthy else "failing",
+            "database": vitals.database or "ok",
+            "watchdog": "ok" if vitals.on_time else f"behind by {vitals.lag_s:g} s",
+            "watchdog_lag_s": vitals.lag_s,
+            "watchdog_tick_age_s": None if age_s is None else round(age_s, 2),
+            "outbox": outbox,
         }
-        return Answer(msgspec.json.encode(body), code=200 if healthy else 503)
-
-
-def _check(tx: Transaction) -> None:
-    tx.fetch("select 1 from servers limit 1")
+        return Answer(msgspec.json.encode(body), code=200 if vitals.healthy else 503)

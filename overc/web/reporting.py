@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -15,6 +16,9 @@ from overc.web import reports
 from overc.web.access import Refusal, check_access, header
 from overc.web.answers import ALWAYS, Answer, as_json, refusal_as_json, refusal_of
 from overc.web.shortcut import Post, Serve
+from overc.web.unpacking import ADVERTISEMENT, unpack
+
+BODY_MAX_BYTES = 1024 * 1024
 
 
 class Intake(Protocol):
@@ -26,9 +30,13 @@ class Intake(Protocol):
 class Reporting:
     """Takes the requests of `overc.web.reports.DECODERS` in, and answers after the commit."""
 
-    def __init__(self, intake: Intake, auth: Credentials | None) -> None:
+    def __init__(
+        self, intake: Intake, auth: Credentials | None, max_body_bytes: int = BODY_MAX_BYTES
+    ) -> None:
+        """`max_body_bytes`: how large a body may be that came compressed."""
         self._intake = intake
         self._auth = auth
+        self._max_body_bytes = max_body_bytes
 
     def exact(self) -> dict[tuple[bytes, bytes], Serve]:
         """Return the routes for `LimitedSite`."""
@@ -39,11 +47,12 @@ class Reporting:
         decode, reply = reports.DECODERS[path]
         assert request.content is not None
         await self._take(request, request.content.read(), decode)
-        return as_json(reply)
+        return replace(as_json(reply), headers=ADVERTISEMENT)
 
     def _short_way(self, path: str) -> Serve:
         decode, reply = reports.DECODERS[path]
-        body, headers = as_json(reply).body, header_lines(as_json(reply))
+        answer = replace(as_json(reply), headers=ADVERTISEMENT)
+        body, headers = answer.body, header_lines(answer)
 
         def serve(request: Post) -> None:
             try:
@@ -63,11 +72,18 @@ class Reporting:
         self, request: Request | Post, body: bytes, decode: Callable[[bytes, str], Report]
     ) -> Deferred[None]:
         encoding = header(request, b"content-encoding")
-        if (encoding or "").lower() not in ("", "identity"):
-            raise Refusal(
-                415, f"Content-Encoding {encoding!r:.40} is not taken: send the body as it is"
-            )
-        return self._intake.submit(decode(body, _peer_ip(request)))
+        if encoding is not None:
+            body = unpack(body, encoding, self._max_body_bytes)
+        return self._intake.submit(decode(body, peer_ip(request)))
+
+
+def check_encoding(request: Request | Post) -> None:
+    """Raise Refusal for a body that is not sent as it is."""
+    encoding = header(request, b"content-encoding")
+    if (encoding or "").lower() not in ("", "identity"):
+        raise Refusal(
+            415, f"Content-Encoding {encoding!r:.40} is not taken: send the body as it is"
+        )
 
 
 def refuse(request: Post, error: Exception, failure: Failure | None = None) -> None:
@@ -80,6 +96,6 @@ def header_lines(answer: Answer) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
 
 
-def _peer_ip(request: Request | Post) -> str:
+def peer_ip(request: Request | Post) -> str:
     # A Unix socket's peer has no host.
     return getattr(request.getClientAddress(), "host", "")

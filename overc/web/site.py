@@ -15,17 +15,22 @@ from werkzeug.routing import IntegerConverter
 
 from overc.daemon.settings import Credentials
 from overc.web import reports
-from overc.web.access import Refusal, check_access, header
+from overc.web.access import Refusal, check_access, header, user_of
 from overc.web.answers import Answer, refusal_as_json, respond
+from overc.web.attention import Asked, Attention
 from overc.web.dashboard import Dashboard, Query
+from overc.web.forms import Forms
 from overc.web.health import Health
-from overc.web.reporting import Reporting
+from overc.web.reporting import Reporting, check_encoding, peer_ip
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+
+ALERT_TEST_S = 600.0
+"""Alert plugins have time limits of their own, which may be longer than a request's."""
 
 Route = Callable[[], Awaitable[Answer]]
 Handler = Callable[..., Awaitable[Answer]]
@@ -43,12 +48,32 @@ DASHBOARD_API: tuple[tuple[str, str, Handler], ...] = (
     ("DELETE", "/ui/api/item/service/<id:service_id>", Dashboard.delete),
 )
 
+ATTENTION_API: tuple[tuple[str, str, Handler], ...] = (
+    ("POST", "/ui/api/ack", Attention.acknowledge),
+    ("DELETE", "/ui/api/ack", Attention.unacknowledge),
+    ("GET", "/ui/api/silences", Attention.silences),
+    ("POST", "/ui/api/silences", Attention.silence),
+    ("DELETE", "/ui/api/silences/<id:silence_id>", Attention.end_silence),
+    ("GET", "/ui/api/explain", Attention.explain),
+    ("GET", "/ui/api/explain/service/<id:service_id>", Attention.explain),
+    ("POST", "/ui/api/alert-test", Attention.test_alerts),
+    ("POST", "/api/set/silence", Attention.snooze),
+)
+
 PAGES: tuple[tuple[str, Handler], ...] = (
     ("/ui/", Dashboard.overview_page),
     ("/ui/services", Dashboard.services_page),
     ("/ui/server/<id:server_id>", Dashboard.server_page),
     ("/ui/service/<id:service_id>", Dashboard.service_page),
     ("/ui/alerts", Dashboard.alerts_page),
+    ("/ui/silences", Dashboard.silences_page),
+)
+
+FORMS: tuple[tuple[str, Handler], ...] = (
+    ("/ui/service/<id:service_id>/ack", Forms.acknowledge),
+    ("/ui/service/<id:service_id>/unack", Forms.unacknowledge),
+    ("/ui/service/<id:service_id>/silence", Forms.silence),
+    ("/ui/silences/<id:silence_id>/end", Forms.end_silence),
 )
 
 
@@ -65,6 +90,8 @@ class Routes:
         reactor: Any,
         reporting: Reporting,
         dashboard: Dashboard,
+        attention: Attention,
+        forms: Forms,
         health: Health,
         *,
         api_auth: Credentials | None,
@@ -75,6 +102,8 @@ class Routes:
         self._reactor = reactor
         self._reporting = reporting
         self._dashboard = dashboard
+        self._attention = attention
+        self._forms = forms
         self._health = health
         self._api_auth = api_auth
         self._ui_auth = ui_auth
@@ -95,8 +124,12 @@ class Routes:
             add("POST", path, self._report(path))
         for method, path, handler in DASHBOARD_API:
             add(method, path, self._api_of_ui(handler), strict_slashes=False)
+        for method, path, handler in ATTENTION_API:
+            add(method, path, self._attend(handler, path), strict_slashes=False)
         for path, handler in PAGES:
             add("GET", path, self._page(handler, _root(path)))
+        for path, handler in FORMS:
+            add("POST", path, self._form(handler, _root(path)))
         add("GET", "/ui/static/<string:name>", self._static_file)
         add("GET", "/healthz", self._healthz)
         add("GET", "/", self._to_overview)
@@ -123,17 +156,42 @@ class Routes:
 
         return serve
 
+    def _attend(self, handler: Handler, path: str) -> Callable[..., Awaitable[bytes]]:
+        wanted = self._api_auth if path.startswith("/api/") else self._ui_auth
+        slow = handler is Attention.test_alerts
+        timeout_s = ALERT_TEST_S if slow else self._timeout_s
+
+        async def serve(request: Request, **ids: int) -> bytes:
+            async def attend() -> Answer:
+                return await handler(self._attention, _asked(request), **ids)
+
+            return await self._guard(request, attend, wanted, refusal_as_json, timeout_s)
+
+        return serve
+
     def _page(self, handler: Handler, root: str) -> Callable[..., Awaitable[bytes]]:
         async def serve(request: Request, **ids: int) -> bytes:
             async def render() -> Answer:
                 return await handler(self._dashboard, _query(request), **ids)
 
-            def show(refusal: Refusal) -> Answer:
-                return self._dashboard.error_page(refusal, root)
-
-            return await self._guard(request, render, self._ui_auth, show)
+            return await self._guard(request, render, self._ui_auth, self._as_page(root))
 
         return serve
+
+    def _form(self, handler: Handler, root: str) -> Callable[..., Awaitable[bytes]]:
+        async def serve(request: Request, **ids: int) -> bytes:
+            async def take() -> Answer:
+                return await handler(self._forms, _asked(request), **ids)
+
+            return await self._guard(request, take, self._ui_auth, self._as_page(root))
+
+        return serve
+
+    def _as_page(self, root: str) -> Callable[[Refusal], Answer]:
+        def show(refusal: Refusal) -> Answer:
+            return self._dashboard.error_page(refusal, root)
+
+        return show
 
     async def _to_overview(self, request: Request) -> bytes:
         async def redirect() -> Answer:
@@ -175,12 +233,13 @@ class Routes:
         route: Route,
         wanted: Credentials | None,
         show: Callable[[Refusal], Answer],
+        timeout_s: float | None = None,
     ) -> bytes:
         async def guarded() -> Answer:
             check_access(request, wanted)
             return await route()
 
-        return await respond(request, guarded, self._reactor, self._timeout_s, show)
+        return await respond(request, guarded, self._reactor, timeout_s or self._timeout_s, show)
 
 
 def _root(path: str) -> str:
@@ -199,6 +258,17 @@ def _load_static() -> dict[str, Answer]:
         for entry in (files("overc.web") / "static").iterdir()
         if entry.is_file()
     }
+
+
+def _asked(request: Request) -> Asked:
+    assert request.content is not None
+    check_encoding(request)
+    return Asked(
+        request.content.read(),
+        request.args or {},
+        peer_ip(request),
+        user_of(header(request, b"authorization")),
+    )
 
 
 def _query(request: Request) -> Query:

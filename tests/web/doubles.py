@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timezone
 
-from support_daemon import FakeClock, Reply, SteppedStore, Wire, a_report, a_state, record
+from support_daemon import (
+    FakeClock,
+    Reply,
+    SteppedStore,
+    Wire,
+    a_recorder,
+    a_report,
+    a_state,
+    record,
+)
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 
-from overc.daemon.recording import Recorder
+from overc.daemon.messages import Message
+from overc.daemon.routing import Maintenance
+from overc.daemon.senders import Attempt
 from overc.daemon.settings import Credentials
 from overc.daemon.snapshot import Snapshot
+from overc.daemon.trial import Trial
+from overc.daemon.vitals import Pulse
 from overc.model import Report, State
+from overc.web.attention import Attention
 from overc.web.dashboard import Dashboard
+from overc.web.forms import Forms
 from overc.web.health import Health
+from overc.web.insight import Insight
 from overc.web.limits import LimitedSite
 from overc.web.pages import Pages
 from overc.web.reporting import Reporting
@@ -43,7 +60,34 @@ def post(path: str, body: bytes = PING, *headers: str, version: str = "1.1") -> 
 def populate(path: str) -> None:
     """Add web1 (1) with disk (1), which warns."""
     report = a_report(a_state("disk", State.WARN, "90 %"))
-    record(path, Recorder([]), FakeClock(), report)
+    record(path, a_recorder(), FakeClock(), report)
+
+
+class FakeWatch:
+    """A watchdog that is as late as the test says."""
+
+    def __init__(self) -> None:
+        self.lag = 0.0
+        self.tick_age: float | None = 0.125
+
+    def lag_s(self) -> float:
+        return self.lag
+
+    def tick_age_s(self) -> float | None:
+        return self.tick_age
+
+
+class FakeSender:
+    """Delivers, or does not, as the test says."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.attempt: Attempt | Deferred[Attempt] = Attempt(True, "queued")
+
+    async def send(self, message: Message) -> Attempt:
+        self.messages.append(message)
+        attempt = self.attempt
+        return await attempt if isinstance(attempt, Deferred) else attempt
 
 
 class FakeIntake:
@@ -71,35 +115,56 @@ class Fixture:
         ui_auth: Credentials | None = None,
         *,
         short_way: bool = True,
+        maintenances: Sequence[Maintenance] = (),
     ) -> None:
         self.path = path
-        self.lag_s = 0.0
+        self.watch = FakeWatch()
+        self.senders = {"mail": FakeSender(), "chat": FakeSender()}
+        self.changes = 0
         self.reactor = Clock()
         self.intake = FakeIntake()
         self.store = SteppedStore(path)
         self.clock = FakeClock()
         self.snapshot = Snapshot(self.store, self.clock)
+        insight = Insight(self.store, self.clock, maintenances)
         dashboard = Dashboard(
             self.store,
-            Recorder([]),
+            a_recorder(),
             self.snapshot,
             self.clock,
-            lambda: self.lag_s,
+            self.watch.lag_s,
             lambda name: None,
             Pages(),
+            insight,
         )
-        reporting = Reporting(self.intake, api_auth)
+        self.trial = Trial(self.clock, self.senders)
+        self.trial.startService()
+        attention = Attention(
+            self.store,
+            self.clock,
+            self.intake,
+            self.trial,
+            insight,
+            timezone.utc,
+            self._count_change,
+        )
+        reporting = Reporting(self.intake, api_auth, BODY_MAX)
         routes = Routes(
             self.reactor,
             reporting,
             dashboard,
-            Health(self.store, lambda: self.lag_s),
+            attention,
+            Forms(attention, insight),
+            Health(Pulse(self.store, self.clock, self.watch), self.clock),
             api_auth=api_auth,
             ui_auth=ui_auth,
             timeout_s=TIMEOUT_S,
         )
         exact = reporting.exact() if short_way else None
         self.site = LimitedSite(routes.resource(), self.reactor, BODY_MAX, 30.0, exact)
+
+    def _count_change(self) -> None:
+        self.changes += 1
 
     def wire(self, peer: IAddress | None = None) -> Wire:
         return Wire(self.site) if peer is None else Wire(self.site, peer)

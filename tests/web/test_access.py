@@ -5,7 +5,7 @@ from base64 import b64encode
 import pytest
 
 from overc.daemon.settings import Credentials
-from overc.web.access import is_allowed, is_cross_site
+from overc.web.access import is_allowed, is_cross_site, user_of
 
 WANTED = Credentials("admin", "s:e crét 🔑")
 
@@ -98,3 +98,22 @@ def test_requests_of_other_sites(
     fetch_site: str | None, origin: str | None, host: str | None, cross: bool
 ) -> None:
     assert is_cross_site(fetch_site, origin, host) is cross
+
+
+@pytest.mark.parametrize(
+    "authorization, user",
+    [
+        (None, None),
+        ("", None),
+        ("Bearer YTpi", None),
+        ("Basic %", None),
+        ("Basic OmI=", None),  # :b
+        ("Basic YTpi", "a"),  # a:b
+        ("basic YTpiOmM=", "a"),  # a:b:c
+        ("Basic YQ==", "a"),  # a
+        ("Basic w7w6eA==", "ü"),  # ü:x
+        ("Basic /zp4", "\N{REPLACEMENT CHARACTER}"),
+    ],
+)
+def test_the_user_that_a_request_names(authorization: str | None, user: str | None) -> None:
+    assert user_of(authorization) == user

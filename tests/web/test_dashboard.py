@@ -10,6 +10,7 @@ from support_daemon import (
     FakeClock,
     SteppedStore,
     a_database,
+    a_recorder,
     a_report,
     a_state,
     in_transaction,
@@ -19,7 +20,6 @@ from support_daemon import (
 )
 from twisted.internet.defer import maybeDeferred
 
-from overc.daemon.recording import Recorder
 from overc.daemon.snapshot import Snapshot
 from overc.daemon.store.errors import StorageError
 from overc.model import AlertReport, Report, State
@@ -27,6 +27,7 @@ from overc.web import dashboard as dashboard_module
 from overc.web.access import Refusal
 from overc.web.answers import Answer
 from overc.web.dashboard import HOURS_MAX, Dashboard, Query
+from overc.web.insight import Insight
 from overc.web.pages import Pages
 
 URL = "http://mon.example.com/"
@@ -92,9 +93,10 @@ def test_groups(args: Args, groups: bool) -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"true", b"1", b"YES", b"\xff"])
-def test_no_groups(value: bytes) -> None:
-    with pytest.raises(Refusal, match=r"^groups: expected yes or no, got '") as raised:
-        Query({b"groups": [value]}, URL).groups()
+@pytest.mark.parametrize("name, ask", [("groups", Query.groups), ("lost", Query.lost)])
+def test_neither_yes_nor_no(name: str, ask: Callable[[Query], bool], value: bytes) -> None:
+    with pytest.raises(Refusal, match=rf"^{name}: expected yes or no, got '") as raised:
+        ask(Query({name.encode(): [value]}, URL))
     assert raised.value.code == 400
 
 
@@ -117,7 +119,7 @@ class Desk:
         self.path = path
         self.clock = FakeClock()
         self.forgotten: list[str] = []
-        self.recorder = Recorder([])
+        self.recorder = a_recorder()
         self.store = SteppedStore(path)
         self.snapshot = Snapshot(self.store, self.clock)
         self.dashboard = Dashboard(
@@ -128,6 +130,7 @@ class Desk:
             lambda: 1.5,
             self.forgotten.append,
             Pages(),
+            Insight(self.store, self.clock, ()),
         )
         self.record(a_report(a_state("disk", State.FAIL, "full"), a_state("cpu")))
         self.record(a_report(a_state("disk"), name="web2", alerts=[AlertReport("the roof")]))
@@ -361,6 +364,7 @@ def test_links_of_a_page_ask_for_hours_that_are_taken(desk: Desk, hours: str, li
 
 def test_bad_arguments_of_a_page(desk: Desk) -> None:
     assert refused(desk.dashboard.alerts_page(query(hours="x")))[0] == 400
+    assert refused(desk.dashboard.alerts_page(query(lost="x")))[0] == 400
     assert refused(desk.dashboard.service_page(query(hours="x"), service_id=1))[0] == 400
     assert refused(desk.dashboard.service_page(query(expand="x"), service_id=1))[0] == 400
 

@@ -199,7 +199,7 @@ def test_a_body_that_is_too_large(ways: Ways) -> None:
 
 @pytest.mark.parametrize(
     "encoding, code",
-    [("identity", 200), ("Identity", 200), ("", 200), ("gzip", 415), ("br, identity", 415)],
+    [("identity", 200), ("Identity", 200), ("", 200), ("gzip", 400), ("br, identity", 415)],
 )
 def test_encodings(ways: Ways, encoding: str, code: int) -> None:
     [answer] = ways.both(post("/api/ping", PING, *ways.auth, f"Content-Encoding: {encoding}"))

@@ -20,7 +20,7 @@ from overc.model import AlertReport, Report, ServerIdentity, ServiceReport, Stat
 from overc.web import dashboard as dashboard_module
 from overc.web.answers import ALWAYS
 from overc.web.reports import DECODERS
-from overc.web.site import DASHBOARD_API, PAGES
+from overc.web.site import ATTENTION_API, DASHBOARD_API, PAGES
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_nobody_says_where_he_comes_from(web: Fixture, name: str) -> None:
     [
         ("identity", 200),
         ("", 200),
-        ("gzip", 415),
+        ("gzip", 400),
         ("deflate", 415),
         ("br", 415),
         ("identity, gzip", 415),
@@ -111,7 +111,7 @@ def test_content_encodings(web: Fixture, encoding: str | bytes, code: int) -> No
     assert answer.code == code
     assert len(web.intake.reports) == (code == 200)
     if isinstance(encoding, str) and code == 415:
-        sentence = f"Content-Encoding {encoding!r} is not taken: send the body as it is"
+        sentence = f"Content-Encoding {encoding!r} is not taken: send the body as it is, or gzip"
         assert answer.error == sentence
 
 
@@ -317,6 +317,12 @@ def test_a_page_of_what_is_not_there(web: Fixture, path: str) -> None:
         ("POST", "/ui/api/item/service/1", "DELETE"),
         ("POST", "/ui/api/changes", "GET, HEAD"),
         ("POST", "/healthz", "GET, HEAD"),
+        ("GET", "/ui/api/ack", "DELETE, POST"),
+        ("PUT", "/ui/api/silences", "GET, HEAD, POST"),
+        ("POST", "/ui/api/silences/1", "DELETE"),
+        ("POST", "/ui/api/explain/service/1", "GET, HEAD"),
+        ("GET", "/ui/api/alert-test", "POST"),
+        ("GET", "/api/set/silence", "POST"),
         ("BREW", "/", "GET, HEAD"),
     ],
 )
@@ -330,6 +336,7 @@ def test_methods_that_are_not_taken(web: Fixture, method: str, path: str, allow:
 # Every route, with an id where it wants one.
 ROUTES = [("POST", path) for path in DECODERS]
 ROUTES += [(method, path) for method, path, _ in DASHBOARD_API]
+ROUTES += [(m, p) for m, p, _ in ATTENTION_API if "silence_id" not in p and p != "/ui/api/explain"]
 ROUTES += [("GET", path) for path, _ in PAGES]
 ROUTES = [(m, p.replace("<id:server_id>", "1").replace("<id:service_id>", "1")) for m, p in ROUTES]
 ROUTES += [("GET", path) for path in ("/", "/ui", "/ui/static/overc.css")]

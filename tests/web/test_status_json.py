@@ -13,6 +13,7 @@ from support_daemon import (
     FakeClock,
     SteppedStore,
     a_database,
+    a_recorder,
     a_report,
     a_state,
     change,
@@ -21,9 +22,8 @@ from support_daemon import (
     result_of,
 )
 
-from overc.daemon.recording import Recorder
 from overc.daemon.snapshot import Selection, ServiceEntry, Snapshot
-from overc.daemon.store import records
+from overc.daemon.store import alerts
 from overc.daemon.store.records import RaisedAlert
 from overc.model import Alert, AlertReport, Channel, Report, State
 from overc.web import status_json
@@ -43,7 +43,7 @@ class Wall:
     def __init__(self, path: str) -> None:
         self.path = path
         self.clock = FakeClock()
-        self.recorder = Recorder([])
+        self.recorder = a_recorder()
         self.snapshot = Snapshot(SteppedStore(path), self.clock)
 
     def record(self, *reports: Report) -> None:
@@ -192,7 +192,7 @@ def test_what_is_selected(wall: Wall) -> None:
     wall.record(a_report(a_state("disk"), name="web2"))
     own = Alert(Channel.ALERT_PLUGIN, "failed", "own", State.FAIL)
     raised = [RaisedAlert(own, None, None, None)]
-    in_transaction(wall.path, records.add_alerts, raised, wall.clock.wall_at, [])
+    in_transaction(wall.path, alerts.add_alerts, raised, wall.clock.wall_at)
     counts = {ALL: 4, Selection(server_id=1): 3, Selection(service_id=1): 2, Selection(2): 0}
     for selected, n_alerts in counts.items():
         found = wall.shown(selected)
