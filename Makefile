@@ -2,7 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PLUGINS := load memory disk process http
+PLUGINS := load memory swap disk process http tcp file-age systemd certificate
 
 .PHONY: help run test lint bench format clean
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -34,7 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file():
             copy = source / name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes((ROOT / name).read_bytes())
+            shutil.copy(ROOT / name, copy)
     target = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", target, source)
     [built] = target.glob("*.whl")
@@ -83,10 +84,15 @@ def test_the_client_is_one_package_and_pings(version: str, wheel: Path, tmp_path
         url = f"http://127.0.0.1:{server.server_port}"
         overcli = tmp_path / "env/bin/overcli"
         done = run(overcli, "-s", url, "-i", "web1:1234", "ping", cwd=tmp_path)
+        made = run(overcli, "init", url, "--json", cwd=tmp_path)
     finally:
         server.shutdown()
         server.server_close()
     assert done.stdout == f"pong from {url}/\n"
+    commands = {one["name"]: one["command"] for one in json.loads(made.stdout)["services"]}
+    memory = commands["memory"]
+    assert memory[0] == str(tmp_path / "env/share/overc/plugin.d/memory")
+    assert run(*memory, "-w", "~:", "-c", "~:").stdout.startswith("memory ")
 
 
 def test_twistd_finds_both_plugins_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
@@ -109,6 +115,13 @@ def test_twistd_finds_both_plugins_outside_the_checkout(wheel: Path, tmp_path: P
     assert told.startswith(str(site)), told
     assert "overc-server" in told
     assert "overc-agent" in told
+
+
+def test_every_plugin_is_in_the_wheel(wheel: Path) -> None:
+    names = run(sys.executable, "-m", "zipfile", "-l", wheel).stdout
+    for path in (ROOT / "etc/overc/plugin.d").iterdir():
+        if path.is_file():
+            assert f"data/share/overc/plugin.d/{path.name} " in names
 
 
 def test_the_wheel_holds_what_is_read_at_run_time(wheel: Path) -> None:

@@ -7,56 +7,26 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from etc.plugins import FAIL, OK, PLUGINS, UNK, WARN, Result, plugin, run
 
-PLUGINS = Path(__file__).parents[2] / "etc/overc/plugin.d"
-NAMES = ("load", "memory", "disk", "process", "http")
-OK, WARN, FAIL, UNK = range(4)
-
-NUMBER = r"-?\d+(?:\.\d+)?"
-RANGE = rf"(?:@?(?:(?:~|{NUMBER}):)?(?:{NUMBER})?)"
-ITEM = rf"'(?:[^'=]|'')+'={NUMBER}(?:s|%|B)?;{RANGE};{RANGE};{NUMBER};(?:{NUMBER})?"
-LINE = re.compile(rf"(?P<text>[^|\n]+) \| (?P<perfdata>{ITEM}(?: {ITEM})*)\n")
-
-
-class Result(NamedTuple):
-    state: int
-    text: str
-    perfdata: str
-
-
-def run(*command: str | Path) -> Result:
-    environment = {
-        **os.environ,
-        # A locale with a decimal comma, where it is installed.
-        "LC_ALL": "de_DE.UTF-8",
-        # The Python that runs the tests is the one to test with.
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
-    done = subprocess.run(
-        [str(word) for word in command],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=60,
-        check=False,
-    )
-    output = done.stdout.decode()
-    match = LINE.fullmatch(output)
-    if match is None:
-        return Result(done.returncode, output, "")
-    return Result(done.returncode, match["text"], match["perfdata"])
-
-
-def plugin(name: str, *args: str | Path) -> Result:
-    return run(PLUGINS / name, *args)
+NAMES = (
+    "load",
+    "memory",
+    "swap",
+    "disk",
+    "process",
+    "http",
+    "tcp",
+    "file-age",
+    "systemd",
+    "certificate",
+)
 
 
 def add_process(proc: Path, pid: int, comm: str, argv: list[str], state: str = "S") -> None:

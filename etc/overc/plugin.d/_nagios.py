@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 OK, WARN, FAIL, UNK = range(4)
@@ -56,6 +57,7 @@ class Metric:
     warning: Range | None = None
     critical: Range | None = None
     maximum: float | None = None
+    minimum: float | None = 0
 
     @property
     def state(self) -> int:
@@ -73,23 +75,52 @@ class Metric:
         label = clean(self.label).replace("=", "_").replace("'", "''")
         warning = self.warning.text if self.warning else ""
         critical = self.critical.text if self.critical else ""
-        maximum = "" if self.maximum is None else number(self.maximum)
-        return f"'{label}'={number(self.value)}{self.unit};{warning};{critical};0;{maximum}"
+        limits = ["" if limit is None else number(limit) for limit in (self.minimum, self.maximum)]
+        return ";".join([f"'{label}'={number(self.value)}{self.unit}", warning, critical, *limits])
 
 
 class Parser(argparse.ArgumentParser):
     def __init__(self, description: str) -> None:
         super().__init__(description=description, epilog=RANGES, allow_abbrev=False)
 
-    def add_range(self, *names: str, default: str | None, text: str) -> None:
+    def add_range(
+        self,
+        *names: str,
+        default: str | None,
+        text: str,
+        parse: Callable[[str], Range] = Range.parse,
+    ) -> None:
         suffix = "" if default is None else f" (default {default})"
-        self.add_argument(
-            *names, metavar="RANGE", type=Range.parse, default=default, help=text + suffix
-        )
+        self.add_argument(*names, metavar="RANGE", type=parse, default=default, help=text + suffix)
 
     def error(self, message: str) -> NoReturn:
         # argparse would exit 2, which is a FAIL of the thing that is checked.
         finish(UNK, f"{message}; see {self.prog} --help")
+
+
+def parse_with_units(text: str, units: dict[str, int], what: str) -> Range:
+    """A range whose numbers may carry units, such as 26h."""
+    plain = re.sub(
+        rf"((?:[0-9]*\.)?[0-9]+)([{''.join(units)}])",
+        lambda match: number(float(match[1]) * units[match[2]]),
+        text,
+    )
+    try:
+        return Range.parse(plain)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is not a range of {what}, write [@][start:]end, the lower number first'
+        ) from None
+
+
+def meminfo(proc: Path, *keys: str) -> list[int]:
+    """Bytes of fields of /proc/meminfo."""
+    path = proc / "meminfo"
+    fields = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+    try:
+        return [int(fields[key].split()[0]) * 1024 for key in keys]
+    except KeyError as error:
+        finish(UNK, f"{path} has no {error.args[0]}, a kernel of 3.14 or newer is needed")
 
 
 def number(value: float) -> str:
@@ -119,6 +150,7 @@ def run(main: Callable[[], NoReturn]) -> NoReturn:
     try:
         main()
     except OSError as error:
-        finish(UNK, f"cannot read {error.filename}: {error.strerror or error}")
+        reason = error.strerror or str(error)
+        finish(UNK, reason if error.filename is None else f"cannot read {error.filename}: {reason}")
     except Exception as error:
         finish(UNK, f"the plugin failed, {type(error).__name__}: {error}")
