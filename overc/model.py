@@ -107,7 +107,7 @@ class Memory(NamedTuple):
     first_info: str = ""
     """What the first of them said."""
     since_at: float | None = None
-    """Since when the problem lasts that people were told of; of none, the one that may become it."""
+    """Since when the problem lasts that people were told of; or of none yet, the coming one."""
     late_at: float | None = None
     """Since when the service is late."""
     changes: tuple[float, ...] = ()

@@ -11,21 +11,25 @@ from urllib.request import urlopen
 import pytest
 import pytest_twisted
 from support_daemon import our_log, rows
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.python.usage import UsageError
 
 from overc import lifecycle, server_tap
+from overc.daemon.attention import Attention
 from overc.daemon.dispatch import Dispatch
+from overc.daemon.forgetting import Forgetting
 from overc.daemon.housekeeping import Housekeeping
 from overc.daemon.intake import Intake
 from overc.daemon.server import Server, StartError
 from overc.daemon.settings import Credentials, ServerSettings
 from overc.daemon.store.migrations import scripts
 from overc.daemon.store.urls import SqliteDatabase
+from overc.daemon.trial import Trial
 from overc.daemon.watchdog import Watchdog
 from overc.server_tap import Options, make_server, makeService
+from overc.supervision import Supervision
 
 
 @pytest.fixture(autouse=True)
@@ -207,8 +211,9 @@ def test_what_twistd_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     config = ini(tmp_path, "[overc]\nloglevel=warn\ndatabase=sqlite:///x.db\nlisten=tcp:0\n")
     options.parseOptions(["--config", config])
     service = makeService(options)
-    assert isinstance(service, Server)
     assert IService.providedBy(service)
+    assert isinstance(service, MultiService)
+    assert [type(part) for part in service] == [Server, Supervision]
     assert done == [("monotonic", reactor), ("signals", reactor), ("level", "WARN")]
 
 
@@ -245,7 +250,10 @@ def test_a_start_that_fails_ends_the_process(
     reactor = MemoryReactorClock()
     server = make_server(reactor, some_settings(tmp_path, "unix:/x"))
     # Started in this order, stopped in the opposite one: who takes reports in wakes dispatch.
-    assert [type(part) for part in server._parts] == [Dispatch, Intake, Watchdog, Housekeeping]
+    kinds = [type(part) for part in server._parts]
+    assert kinds == [
+        Dispatch, Trial, Attention, Intake, Watchdog, Forgetting, Housekeeping
+    ]  # fmt: skip
     server._failed(StartError("no"))
     assert ends == [(reactor, "no")]
 

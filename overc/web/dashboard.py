@@ -9,15 +9,17 @@ import msgspec
 from twisted.internet.threads import deferToThread
 
 from overc.clock import Clock
+from overc.daemon import explaining
 from overc.daemon.recording import Recorder
 from overc.daemon.snapshot import Selection, Snapshot
-from overc.daemon.store import status
-from overc.daemon.store.engine import Store
+from overc.daemon.store import status, told
+from overc.daemon.store.engine import Store, Transaction
 from overc.daemon.store.status import AlertView
 from overc.web import shapes, status_json
 from overc.web.access import Refusal
 from overc.web.answers import Answer, as_json
 from overc.web.folding import fold, parse_range
+from overc.web.insight import Insight
 from overc.web.pages import Pages
 from overc.web.shapes import Json
 
@@ -49,16 +51,22 @@ class Query:
         return int(text)
 
     def groups(self) -> bool:
-        text = self._last("groups", "no")
-        if text not in ("yes", "no"):
-            raise Refusal(400, f"groups: expected yes or no, got {text!r:.40}")
-        return text == "yes"
+        return self._is_wanted("groups")
+
+    def lost(self) -> bool:
+        return self._is_wanted("lost")
 
     def expand(self) -> list[tuple[int, int]]:
         try:
             return [parse_range(value.decode()) for value in self._args.get(b"expand", [])]
         except ValueError as e:
             raise Refusal(400, f"expand: {e}") from None
+
+    def _is_wanted(self, name: str) -> bool:
+        text = self._last(name, "no")
+        if text not in ("yes", "no"):
+            raise Refusal(400, f"{name}: expected yes or no, got {text!r:.40}")
+        return text == "yes"
 
     def _last(self, name: str, default: str) -> str:
         values = self._args.get(name.encode())
@@ -77,6 +85,7 @@ class Dashboard:
         lag_s: Callable[[], float],
         forget_server: Callable[[str], None],
         pages: Pages,
+        insight: Insight,
     ) -> None:
         """`lag_s`: by how much the watchdog is behind. `forget_server` is told deleted names."""
         self._store = store
@@ -86,6 +95,7 @@ class Dashboard:
         self._lag_s = lag_s
         self._forget_server = forget_server
         self._pages = pages
+        self._insight = insight
 
     async def status(self, query: Query, **ids: int) -> Answer:
         return Answer(await self._status_json(Selection(**ids)))
@@ -138,24 +148,32 @@ class Dashboard:
     async def service_page(self, query: Query, service_id: int) -> Answer:
         selected = Selection(service_id=service_id)
         hours, expand = query.hours(), query.expand()
+        why = await self._insight.explain(lambda tx: service_id)
+        now_at = self._clock.wall()
         return await self._page(
             self._pages.service,
             await self._status(selected),
             fold(await self._states(service_id, hours), expand),
             await self._alerts(selected, hours),
             base_url=query.base_url,
+            why=[] if why is None else explaining.pieces(why, now_at),
             hours=max(1, round(hours)),
             expand=expand,
         )
 
     async def alerts_page(self, query: Query) -> Answer:
-        hours = query.hours()
+        hours, lost = query.hours(), query.lost()
         found = await self._alerts(Selection(), hours)
-        return await self._page(self._pages.alerts, found, hours=max(1, round(hours)))
+        return await self._page(self._pages.alerts, found, hours=max(1, round(hours)), lost=lost)
+
+    async def silences_page(self, query: Query) -> Answer:
+        return await self._page(self._pages.silences, await self._insight.silences())
 
     async def _page(self, render: Callable[..., str], *values: Any, **named: Any) -> Answer:
+        glance = await self._insight.glance()
+        now_at = self._clock.wall()
         # A page of thousands of services takes a good part of a second: not on the reactor.
-        page = await deferToThread(render, *values, now_at=self._clock.wall(), **named)
+        page = await deferToThread(render, *values, now_at=now_at, glance=glance, **named)
         return Answer(page.encode(), HTML)
 
     def error_page(self, refusal: Refusal, root: str) -> Answer:
@@ -194,10 +212,17 @@ class Dashboard:
 
     async def _alerts(self, selected: Selection, hours: float) -> Json:
         since_at = self._clock.wall() - hours * 3600
-        found = await self._store.read("read alerts", status.alerts, *selected, since_at)
+
+        def read(tx: Transaction) -> Json | None:
+            found = status.alerts(tx, *selected, since_at)
+            if found is None:
+                return None
+            return shapes.alerts(found, told.deliveries(tx, [alert.id for alert in found]))
+
+        found = await self._store.read("read alerts", read)
         if found is None:
             raise _unknown(selected)
-        return shapes.alerts(found)
+        return found
 
 
 HTML = "text/html; charset=utf-8"

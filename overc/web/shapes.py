@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import Any
 
 from overc.daemon.store.status import AlertView, StateView
+from overc.daemon.store.told import Told
 
 Json = dict[str, Any]
 
@@ -47,7 +49,10 @@ def states(
     ]
 
 
-def alerts(views: Iterable[AlertView]) -> Json:
+def alerts(
+    views: Iterable[AlertView], deliveries: Mapping[int, Sequence[Told]] = MappingProxyType({})
+) -> Json:
+    """`deliveries`: where each alert went, by its id."""
     return {
         "alerts": [
             {
@@ -62,7 +67,27 @@ def alerts(views: Iterable[AlertView]) -> Json:
                 "severity": alert.severity,
                 "message": alert.message,
                 "state_info": alert.info,
+                "deliveries": [_delivery(one) for one in deliveries.get(alert.id, ())],
             }
             for alert in views
         ]
     }
+
+
+def _delivery(one: Told) -> Json:
+    return {
+        "plugin": one.plugin,
+        "status": one.status,
+        "due_at": utc(one.due_at),
+        "tries": one.tries,
+        "tried_at": _utc(one.tried_at),
+        "outcome": one.outcome,
+        "reminder": one.reminder,
+        "silence_id": one.silence_id,
+        "reminders": one.reminders,
+        "reminded_at": _utc(one.reminded_at),
+    }
+
+
+def _utc(at: float | None) -> str | None:
+    return None if at is None else utc(at)

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overc.daemon import grouping
-from overc.daemon.grouping import ROWS_MAX, Parcel, message, plan
+from overc.daemon.grouping import ROWS_MAX, message, plan
 from overc.daemon.messages import Kind, Message, Notice
 from overc.daemon.store.deliveries import Delivery, Due, Liveness
 
@@ -290,7 +289,10 @@ def test_what_is_gone_is_left_out() -> None:
 
 
 def test_what_a_silence_kept_back_travels_together() -> None:
-    kept = [late(1, 11)._replace(silence_id=7), a_row(2, 12, 2, "problem", "state")._replace(silence_id=7)]
+    kept = [
+        late(1, 11)._replace(silence_id=7),
+        a_row(2, 12, 2, "problem", "state")._replace(silence_id=7),
+    ]
     rows = [*kept, late(3, 13), late(4, 14)._replace(silence_id=8)]
     parcels = plan(rows, ALL_LATE, MANY, NOW_AT)
     assert [(one.kind, one.rows) for one in parcels] == [
@@ -309,8 +311,6 @@ def test_a_summary_is_no_part_of_a_digest() -> None:
 
 
 def test_a_summary_is_tried_again_as_one() -> None:
-    rows = [
-        late(id_, 10 + id_)._replace(silence_id=7, message_id=101, tries=1) for id_ in (1, 2)
-    ]
+    rows = [late(id_, 10 + id_)._replace(silence_id=7, message_id=101, tries=1) for id_ in (1, 2)]
     [parcel] = plan(rows, ALL_LATE, MANY, NOW_AT)
     assert (parcel.kind, len(parcel.rows)) == (Kind.SUMMARY, 2)

@@ -1,125 +1,49 @@
 from __future__ import annotations
 
-import json
 import re
-import shlex
-from collections.abc import Callable
-from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
-
-from overc.web import pages as pages_module
-from overc.web.folding import fold, parse_range
-from overc.web.pages import (
-    Pages,
-    attribute_text,
-    count_words,
-    curl_line,
-    first_line,
-    period_words,
-    span_words,
+from web.page_doubles import (
+    BASE_URL,
+    HOSTILE,
+    NOW_AT,
+    PAGES,
+    Page,
+    alert,
+    every_way,
+    history,
+    server,
+    service,
+    silence,
+    state,
+    status,
+    window,
 )
 
-NOW_AT = 1_772_359_200.0  # 2026-03-01 10:00:00
-BASE_URL = "http://mon.example.com:5000/"
-PAGES = Pages()
+from overc.daemon.keeping import Keepers
+from overc.daemon.store.deliveries import Failing
+from overc.daemon.store.explain import AckFacts
+from overc.daemon.store.kept_back import SilenceRow
+from overc.web import pages as pages_module
+from overc.web.folding import parse_range
+from overc.web.glance import Glance
+from overc.web.words import span_words
+
 STATIC = Path(pages_module.__file__).parent / "static"
-VOID = {"meta", "link", "br", "hr", "img", "input"}
-
-HOSTILE = {
-    "markup": "<b onclick=alert(1)>x</b><script>alert(2)</script>",
-    "comment": "<!-- </main></td></table>",
-    "quotes": '" onmouseover="alert(3)" \' onfocus=\'alert(4)',
-    "template": "{{ 7 * 7 }}{% raw %}",
-    "entity": "&lt;i&gt; &amp; &#x27;",
-    "url": "javascript:alert(5)//http://evil.example/",
-    "bidi": "abc\u202egnp.exe\u2066\u200f",
-    "unicode": "Серверная 🦉 e\u0301 日本",
-    "lines": "first\nsecond\r\n\tthird\x00\x1b[31m",
-    "huge": "ab<c " * (64 * 1024 // 5),
-}
 
 
-class Page(HTMLParser):
-    """What a reader of the page gets: its elements in order, and its text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[str] = []
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self.texts))
-
-    @property
-    def skeleton(self) -> list[tuple[str, list[str]]]:
-        return [(tag, list(attrs)) for tag, attrs in self.elements]
-
-    def values(self, *names: str) -> list[str]:
-        return [attrs[name] for _, attrs in self.elements for name in names if name in attrs]
-
-    def element(self, tag: str) -> dict[str, str]:
-        return next(attrs for name, attrs in self.elements if name == tag)
-
-
-def state(word: str, *, age_s: int = 10, late: bool = False, info: str = "fine") -> dict[str, Any]:
-    hours, seconds = 10 * 3600 - age_s, age_s
-    rtime = f"2026-03-01 {hours // 3600:02}:{hours // 60 % 60:02}:{hours % 60:02}.250000"
-    seen_ago = f"0:00:{seconds:02}"
-    return {"rtime": rtime, "timed_out": late, "seen_ago": seen_ago, "state": word, "info": info}
-
-
-def service(id_: int, name: str, now: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
-    known = {"id": id_, "period": 60, "name": name, "title": name, "n_alerts": 0, "state": now}
-    return {**known, **more}
-
-
-def server(id_: int, name: str, *services: dict[str, Any], n_alerts: int = 0) -> dict[str, Any]:
-    known = {"id": id_, "name": name, "title": name, "ip": "192.0.2.7", "n_alerts": n_alerts}
-    return {**known, "services": list(services)}
-
-
-def status(*servers: dict[str, Any], lag_s: int = 0) -> dict[str, Any]:
-    stats = {"n_alerts": 3, "last_state_id": 9, "supervisor_lag": lag_s}
-    return {"stats": stats, "servers": list(servers)}
-
-
-def alert(id_: int, text: str = "web1", **more: Any) -> dict[str, Any]:
-    source = {"server": text, "server_id": 1, "service": text, "service_id": 11}
-    what = {"channel": "service:state", "event": "WARN", "message": text, "state_info": text}
-    return {"id": id_, "ctime": "2026-03-01 09:00:00", **source, **what, **more}
-
-
-def history(text: str) -> list[dict[str, Any]]:
-    raised = {"id": 1, "channel": text, "event": "WARN", "message": text, "severity": "WARN"}
-    same = {"rtime": "2026-03-01 09:00:00", "state": "WARN", "info": text}
-    source = {"service": text, "service_id": 11}
-    return fold(
-        [{"id": id_, **same, **source, "alerts": [raised][id_ > 41 :]} for id_ in range(50, 40, -1)]
+def a_glance(text: str) -> Glance:
+    """Return one in which each mark and banner shows."""
+    running = SilenceRow(3, "*", "*", text, text, NOW_AT, NOW_AT, NOW_AT + 3600)
+    return Glance(
+        {11: AckFacts(text, text, NOW_AT)},
+        Keepers([running]),
+        [Failing(text, NOW_AT - 60, False)],
+        [(text, 2)],
     )
 
 
@@ -133,23 +57,34 @@ def every_page(text: str) -> dict[str, str]:
     alone = status(server(1, text, broken))
     alerts = {
         "alerts": [
-            alert(3, text),
+            alert(3, text, deliveries=every_way(text)),
             alert(2, text, service=None, service_id=None, channel="api", event=text),
             alert(1, text, server=None, server_id=None, service=None, service_id=None,
                   state_info=None),
         ]
     }  # fmt: skip
+    glance = a_glance(text)
+    silences = {
+        "silences": [silence(id_, now, text) for id_, now in enumerate(STATUSES)],
+        "maintenance": [window(text), window(text, None)],
+    }
+    why: list[list[str | float]] = [[text, NOW_AT, text], [text]]
     return {
-        "overview": PAGES.overview(whole, now_at=NOW_AT, base_url=text),
-        "services": PAGES.services(whole, now_at=NOW_AT),
-        "server": PAGES.server(whole, alerts, now_at=NOW_AT),
+        "overview": PAGES.overview(whole, now_at=NOW_AT, base_url=text, glance=glance),
+        "services": PAGES.services(whole, now_at=NOW_AT, glance=glance),
+        "server": PAGES.server(whole, alerts, now_at=NOW_AT, glance=glance),
         "service": PAGES.service(
+            alone, history(text), alerts, now_at=NOW_AT, base_url=text, expand=[(1, 2)],
+            glance=glance, why=why,
+        ),
+        "plain service": PAGES.service(
             alone, history(text), alerts, now_at=NOW_AT, base_url=text, expand=[(1, 2)]
         ),
-        "alerts": PAGES.alerts(alerts, now_at=NOW_AT),
+        "alerts": PAGES.alerts(alerts, now_at=NOW_AT, glance=glance),
+        "silences": PAGES.silences(silences, now_at=NOW_AT, glance=glance),
         "error": PAGES.error(404, text, root="../"),
         "empty overview": PAGES.overview(status(), now_at=NOW_AT, base_url=text),
-    }
+    }  # fmt: skip
 
 
 def bare_pages() -> dict[str, str]:
@@ -162,21 +97,26 @@ def bare_pages() -> dict[str, str]:
         "server": PAGES.server(status(server(1, "web1")), none, now_at=NOW_AT),
         "service": PAGES.service(silent, [], none, now_at=NOW_AT, base_url=BASE_URL),
         "alerts": PAGES.alerts(none, now_at=NOW_AT),
+        "silences": PAGES.silences({"silences": [], "maintenance": []}, now_at=NOW_AT),
     }
 
 
+STATUSES = ("running", "coming", "ended")
 ADDRESSES = {
     "overview": "",
     "empty overview": "",
     "services": "services",
     "server": "server/1",
     "service": "service/11?hours=24",
+    "plain service": "service/11?hours=24",
     "alerts": "alerts",
+    "silences": "silences",
     "error": "server/99",
 }
 KNOWN = re.compile(
-    r"(|services|alerts|server/\d+|service/\d+|static/(overc\.css|overc\.js|icon\.svg)"
-    r"|api/item/(server|service)/\d+)"
+    r"(|services|alerts|silences|server/\d+|service/\d+|static/(overc\.css|overc\.js|icon\.svg)"
+    r"|api/item/(server|service)/\d+"
+    r"|service/\d+/(ack|unack|silence)|silences/\d+/end)"
 )
 
 
@@ -210,7 +150,7 @@ def test_every_page_runs_no_code_and_links_inside_only(page: str, html: str, nam
 @pytest.mark.parametrize("page, html, name", HOSTILE_PAGES)
 def test_hostile_text_changes_no_element(page: str, html: str, name: str) -> None:
     # A text of several lines, or a long one, has its own element to unfold it.
-    if page != "service" or name not in {"lines", "huge"}:
+    if "service" not in page or page == "services" or name not in {"lines", "huge"}:
         assert Page(html).skeleton == Page(PLAIN[page]).skeleton
 
 
@@ -390,12 +330,14 @@ def test_deleting_says_what_goes() -> None:
     assert Page(html).values("data-delete", "data-then") == ["../api/item/server/7", "../"]
 
 
-REFRESH_S = {"overview": "5", "services": "5", "server": "5", "service": "15"}
+REFRESH_S = {
+    "overview": "5", "services": "5", "server": "5", "service": "15", "silences": "15",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PLAIN)
 def test_which_pages_keep_themselves_fresh(page: str) -> None:
-    expected = REFRESH_S.get(page.removeprefix("empty "))
+    expected = REFRESH_S.get(page.rpartition(" ")[2])
     assert Page(PLAIN[page]).element("body").get("data-refresh-s") == expected
 
 
@@ -404,49 +346,6 @@ def test_times_are_utc_with_their_zone() -> None:
     assert '<time datetime="2026-02-03T04:05:06Z">2026-02-03 04:05:06</time>' in html
     assert "Time (UTC)" in Page(html).text
     assert "As of 2026-03-01 10:00:00 (UTC)" in Page(html).text
-
-
-WORDS = [
-    (span_words, -5, "0 s"), (span_words, 0.9, "0 s"), (span_words, 119, "119 s"),
-    (span_words, 120, "2 min"), (span_words, 7199, "119 min"), (span_words, 7200, "2 h"),
-    (span_words, 172_799, "47 h"), (span_words, 172_800, "2 d"), (span_words, 9_000_000, "104 d"),
-    (period_words, 1, "1 s"), (period_words, 60, "1 min"), (period_words, 90, "90 s"),
-    (period_words, 3600, "1 h"), (period_words, 5400, "90 min"), (period_words, 86400, "1 d"),
-    (first_line, "", ""), (first_line, " \n ", ""), (first_line, "one\n", "one"),
-    (first_line, "\n one\ntwo", "one …"),
-    (first_line, "x" * 200, "x" * 200), (first_line, "x" * 201, "x" * 200 + " …"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("words, value, expected", WORDS)
-def test_words(words: Callable[[Any], str], value: Any, expected: str) -> None:
-    assert words(value) == expected
-
-
-@pytest.mark.parametrize("count, words", [(0, "0 states"), (1, "1 state"), (1440, "1,440 states")])
-def test_count_words(count: int, words: str) -> None:
-    assert count_words(count, "state") == words
-
-
-def test_attribute_text_can_not_turn_what_follows() -> None:
-    assert attribute_text("a\u202eb\u2067c\u200fd\ne") == "abcd …"
-
-
-@pytest.mark.parametrize("name", [*HOSTILE.values(), "it's; rm -rf $HOME `id` !1"])
-def test_curl_line_survives_the_shell(name: str) -> None:
-    line = curl_line("http://mon/it's/", name, name, 90, "OK")
-    assert line.isprintable()
-    words = shlex.split(line)
-    assert words[:3] == ["curl", "http://mon/it's/api/set/service/status", "-d"]
-    assert json.loads(words[3]) == {
-        "server": {"name": name, "key": "KEY"},
-        "period": 90,
-        "services": [{"name": name, "state": "OK", "info": "reported by curl"}],
-    }
-
-
-def test_curl_line_stays_readable() -> None:
-    assert '"Серверная 🦉"' in curl_line(BASE_URL, "Серверная 🦉", "x", 60, "OK")
 
 
 def colours(css: str) -> dict[str, str]:
@@ -486,6 +385,7 @@ def test_every_mark_that_is_used_is_drawn() -> None:
         ]
     }
     html = PAGES.services(TROUBLES, now_at=NOW_AT) + PAGES.alerts(alerts, now_at=NOW_AT)
+    html += PLAIN["service"] + PLAIN["silences"]
     used = set(re.findall(r'href="#(mark-\w+)"', html))
     drawn = set(re.findall(r'<symbol id="(mark-\w+)"', html))
     assert used == drawn

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from overc.daemon.store.status import AlertView, StateView
+from overc.daemon.store.told import Told
 from overc.web import shapes
 
 AT = 1_772_359_200.25  # 2026-03-01 10:00:00.250
@@ -57,7 +58,9 @@ def test_alerts() -> None:
     own = AlertView(
         2, None, None, None, None, None, AT, "alert-plugin", "failed", "FAIL", "x", None, None
     )  # fmt: skip
-    assert shapes.alerts([an_alert(5, 33), own]) == {
+    told = Told(5, "mail", "pending", AT + 1, 2, AT, "no route", False, 3, 4, AT + 2)
+    untried = Told(5, "chat", "pending", AT, 0, None, None, True, None)
+    assert shapes.alerts([an_alert(5, 33), own], {5: [told, untried]}) == {
         "alerts": [
             {
                 "id": 5,
@@ -71,6 +74,32 @@ def test_alerts() -> None:
                 "severity": "WARN",
                 "message": "changed",
                 "state_info": "90 %",
+                "deliveries": [
+                    {
+                        "plugin": "mail",
+                        "status": "pending",
+                        "due_at": "2026-03-01 10:00:01.250000",
+                        "tries": 2,
+                        "tried_at": "2026-03-01 10:00:00.250000",
+                        "outcome": "no route",
+                        "reminder": False,
+                        "silence_id": 3,
+                        "reminders": 4,
+                        "reminded_at": "2026-03-01 10:00:02.250000",
+                    },
+                    {
+                        "plugin": "chat",
+                        "status": "pending",
+                        "due_at": "2026-03-01 10:00:00.250000",
+                        "tries": 0,
+                        "tried_at": None,
+                        "outcome": None,
+                        "reminder": True,
+                        "silence_id": None,
+                        "reminders": 0,
+                        "reminded_at": None,
+                    },
+                ],
             },
             {
                 "id": 2,
@@ -84,6 +113,7 @@ def test_alerts() -> None:
                 "severity": "FAIL",
                 "message": "x",
                 "state_info": None,
+                "deliveries": [],
             },
         ]
     }

@@ -217,9 +217,10 @@ def test_delete(web: Fixture, path: str, left: int) -> None:
     assert web.ask("DELETE", path).code == 404
 
 
-@pytest.mark.parametrize(
-    "path", ["/ui/", "/ui/?x=y", "/ui/services", "/ui/server/1", "/ui/service/1", "/ui/alerts"]
-)
+OURS = ("/ui/", "/ui/?x=y", "/ui/services", "/ui/server/1", "/ui/service/1", "/ui/alerts")
+
+
+@pytest.mark.parametrize("path", [*OURS, "/ui/silences"])
 def test_pages(web: Fixture, path: str) -> None:
     answer = web.ask("GET", path)
     assert (answer.code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")

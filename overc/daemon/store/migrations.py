@@ -9,6 +9,9 @@ import sqlite3
 from importlib.resources import files
 
 from overc.daemon.store.errors import StorageRefused
+from overc.logging import get_logger
+
+log = get_logger(__name__)
 
 
 def scripts(engine: str) -> dict[int, str]:
@@ -46,6 +49,13 @@ def migrate_sqlite(connection: sqlite3.Connection, path: str) -> None:
         with sqlite3.connect(f"{path}.v{version}") as copy:
             connection.backup(copy)
         copy.close()
+        log.info(
+            "{path} is upgraded from schema version {old} to {new}; as it was it is kept in"
+            " {path}.v{old}",
+            path=path,
+            old=version,
+            new=newest,
+        )
     for number in range(version + 1, newest + 1):
         # executescript commits whatever is open, so the transaction has to be in the script.
         script = f"begin immediate;\n{available[number]}\npragma user_version = {number};\ncommit;"

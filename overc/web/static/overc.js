@@ -21,10 +21,18 @@ function showLocalTimes(within) {
       time.title = `${localText(date)} (${time.title})`;
     } else {
       time.title = `${time.textContent} UTC`;
-      time.textContent = localText(date);
+      const isToday = date.toDateString() === new Date().toDateString();
+      const isBrief = isToday && time.classList.contains("brief");
+      time.textContent = isBrief ? clockText(date) : localText(date);
     }
   }
   for (const zone of within.querySelectorAll(".zone")) zone.textContent = "local";
+}
+
+function isFilledIn(field) {
+  if (field === document.activeElement) return true;
+  if (field.tagName !== "SELECT") return field.value !== field.defaultValue;
+  return [...field.options].some((option) => option.selected !== option.defaultSelected);
 }
 
 // A page that someone is reading, marking or answering is left as it is.
@@ -33,6 +41,7 @@ function isInUse() {
   return (
     document.hidden ||
     document.querySelector("dialog[open]") !== null ||
+    [...main().querySelectorAll("input, select")].some(isFilledIn) ||
     (selection !== null && !selection.isCollapsed)
   );
 }

@@ -42,6 +42,7 @@ alter table {prefix}outbox
 alter table {prefix}outbox
     add column lane bigint generated always as (coalesce(service_id, -server_id, 0)) stored;
 alter table {prefix}outbox add key by_service (service_id, plugin, status);
+alter table {prefix}outbox add key by_outcome (status, tried_at);
 alter table {prefix}outbox add key by_silence (silence_id);
 -- What is not due may hold up the rows behind it.
 alter table {prefix}outbox add key by_lane (plugin, status, lane, due_at);

@@ -33,6 +33,7 @@ update outbox set server_id = (select server_id from alerts where alerts.id = al
     service_id = (select service_id from alerts where alerts.id = alert_id)
     where status = 'pending';
 create index outbox_by_service on outbox (service_id, plugin) where status = 'pending';
+create index outbox_undelivered on outbox (tried_at) where status = 'undelivered';
 create index outbox_by_silence on outbox (silence_id) where silence_id is not null;
 -- What is not due may hold up the rows behind it.
 create index outbox_by_lane on outbox (plugin, lane, due_at) where status = 'pending';

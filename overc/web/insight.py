@@ -1,0 +1,92 @@
+"""Reads who was told and why, for pages and JSON alike; nothing is changed here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from overc.clock import Clock
+from overc.daemon import explaining
+from overc.daemon.explaining import Explanation
+from overc.daemon.keeping import Keepers
+from overc.daemon.routing import Maintenance
+from overc.daemon.store import deliveries, explain, kept_back, told
+from overc.daemon.store.engine import Store, Transaction
+from overc.daemon.store.explain import Facts
+from overc.web import attention_json
+from overc.web.glance import LATELY_S, Glance
+from overc.web.shapes import Json
+
+COUNT_S = 30.0
+"""So often it is counted what was not delivered: that looks through the whole outbox."""
+
+
+class Insight:
+    def __init__(self, store: Store, clock: Clock, maintenances: Sequence[Maintenance]) -> None:
+        self._store = store
+        self._clock = clock
+        self._maintenances = tuple(maintenances)
+        self._undelivered: list[tuple[str, int]] = []
+        self._counted_at: float | None = None
+
+    async def glance(self) -> Glance:
+        """Return what each page shows of the alerting."""
+        now_at, steady_at = self._clock.wall(), self._clock.steady()
+        counts = self._counted_at is None or not 0 <= steady_at - self._counted_at < COUNT_S
+
+        def read(tx: Transaction) -> Glance:
+            return Glance(
+                told.acks(tx),
+                Keepers(kept_back.running(tx, now_at), self._maintenances, now_at),
+                deliveries.failing(tx),
+                told.undelivered(tx, now_at - LATELY_S) if counts else self._undelivered,
+            )
+
+        found = await self._store.read("read what happens to alerts", read)
+        if counts:
+            self._undelivered, self._counted_at = list(found.undelivered), steady_at
+        return found
+
+    async def silences(self) -> Json:
+        """Return the reply of /ui/api/silences."""
+        now_at = self._clock.wall()
+
+        def read(tx: Transaction) -> list[Json]:
+            found = kept_back.silences(tx, now_at - LATELY_S)
+            counts = kept_back.count_alerts(tx, [one.id for one in found])
+            return [
+                attention_json.silence(
+                    one,
+                    counts.get(one.id, 0),
+                    kept_back.alerts(tx, one.id) if one.id in counts else [],
+                    now_at,
+                )
+                for one in found
+            ]
+
+        silences = await self._store.read("read silences", read)
+        windows = [attention_json.maintenance(one, now_at) for one in self._maintenances]
+        return {"silences": silences, "maintenance": windows}
+
+    async def explain(self, find: Callable[[Transaction], int | None]) -> Explanation | None:
+        """Return why a service is as it is; None where there is none.
+
+        `find` returns its id, in the same transaction; what it raises is raised.
+        """
+        now_at = self._clock.wall()
+
+        def read(tx: Transaction) -> tuple[Facts, list[kept_back.SilenceRow]] | None:
+            service_id = find(tx)
+            facts = None if service_id is None else explain.facts(tx, service_id)
+            return None if facts is None else (facts, kept_back.running(tx, now_at))
+
+        found = await self._store.read("explain a service", read)
+        if found is None:
+            return None
+        facts, running = found
+        keepers = Keepers(running, self._maintenances, now_at)
+        keeps_back = keepers.of(facts.service.server, facts.service.name)
+        return explaining.explain(facts, now_at, self._clock.steady(), keeps_back)
+
+    async def names(self, service_id: int) -> tuple[str, str] | None:
+        """Return the names of a service's server and of the service itself."""
+        return await self._store.read("read the names of a service", explain.names, service_id)
