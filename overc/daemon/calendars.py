@@ -75,7 +75,8 @@ class Calendar:
                 raise CronSimError("it needs five fields")
             self._times(_SOME_DAY)
         except _REFUSALS as e:
-            reason = str(e)
+            # Of a zone that is a folder of zones the system says where that folder lies.
+            reason = "bad time zone" if isinstance(e, OSError) else str(e)
             like = "0 3 * * 1-5" if kind == CRON else "Mon..Fri 03:00"
             name = "a cron expression" if kind == CRON else "an OnCalendar expression"
             raise ValueError(

@@ -101,7 +101,7 @@ LIKE_ON_CALENDAR = "expected an OnCalendar expression such as Mon..Fri 03:00, go
         (ON_CALENDAR, "Foo", f"{LIKE_ON_CALENDAR} 'Foo': bad day-of-week"),
         (ON_CALENDAR, "25:00", f"{LIKE_ON_CALENDAR} '25:00': bad hour"),
         (ON_CALENDAR, "0 3 * * *", f"{LIKE_ON_CALENDAR} '0 3 * * *': bad day-of-week"),
-        (ON_CALENDAR, "03:00 Europe", f"{LIKE_ON_CALENDAR} '03:00 Europe': bad day-of-week"),
+        (ON_CALENDAR, "03:00 Europe", f"{LIKE_ON_CALENDAR} '03:00 Europe': bad time zone"),
     ],
 )
 def test_no_calendar(kind: str, text: str, sentence: str) -> None:

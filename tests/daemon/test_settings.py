@@ -394,8 +394,5 @@ duration=1h
     assert maintenance.name == "night"
     assert maintenance.windows.until(sunday_at + 3600) == sunday_at + 2 * 3600
     [warning] = found.warnings
-    assert warning.endswith(
-        "server.ini:6: [alert:a] events: 'nonsense' can never match; known:"
-        " service:state/OK, service:state/WARN, service:state/FAIL, service:state/UNK,"
-        " service:state/flapping, service:state/steady, plugin/offline, plugin/online, api/alert"
-    )
+    place = "server.ini:6: [alert:a] events: "
+    assert f"{place}'nonsense' can never match; known: service:state/OK, " in warning
