@@ -10,20 +10,24 @@ from agent.doubles import RecordingServer, a_report, never, refuse
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import globalLogPublisher
 
+from overc.agent.delivery_settings import Server
 from overc.agent.push import (
     HttpPusher,
+    Outgoing,
     PushError,
     Refused,
     Unavailable,
-    encode_alerts,
-    encode_states,
+    encode,
     refusal,
 )
-from overc.agent.settings import Server
-from overc.model import AlertReport, ServerIdentity, ServiceReport, State
+from overc.model import AlertReport, ServerIdentity, ServiceReport, Spooled, State
 
 IDENTITY = ServerIdentity("höst", "s3cret")
+STATES = Outgoing(Spooled("u", 1), [a_report("a", "fine")])
+ALERTS = Outgoing(Spooled("u", 2), (), [AlertReport("m")])
+LARGE = Outgoing(Spooled("u", 3), [a_report("a", "é" * 10_000)])
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def pusher_to(server: RecordingServer, path: str = "/", **more: Any) -> HttpPush
 
 async def error_of(pusher: HttpPusher) -> PushError:
     try:
-        await pusher.push_states([a_report("a")])
+        await pusher.push(STATES)
     except PushError as e:
         return e
     finally:
@@ -50,17 +54,31 @@ async def error_of(pusher: HttpPusher) -> PushError:
     raise AssertionError("no error")
 
 
-def test_the_words_of_the_wire() -> None:
-    reports = [ServiceReport("é", State.WARN, 'a "b"', 60), ServiceReport("b", State.OK, "", 5)]
-    assert encode_states(IDENTITY, reports).decode() == (
-        '{"server":{"name":"höst","key":"s3cret"},"period":5,"services":['
-        '{"name":"é","state":"WARN","info":"a \\"b\\"","period":60},'
-        '{"name":"b","state":"OK","info":"","period":5}]}'
-    )
-    assert encode_alerts(IDENTITY, [AlertReport("m"), AlertReport("n", "app")]).decode() == (
-        '{"server":{"name":"höst","key":"s3cret"},"alerts":['
-        '{"message":"m"},{"message":"n","service":"app"}]}'
-    )
+@pytest.mark.parametrize(
+    "outgoing, expected",
+    [
+        (
+            Outgoing(
+                Spooled("u", 7),
+                [
+                    ServiceReport("é", State.WARN, 'a "b"', 60, 12.34567, 20.0),
+                    ServiceReport("b", State.OK, "", 5),
+                ],
+            ),
+            '"spool":"u","seq":7,"period":5,"services":['
+            '{"name":"é","state":"WARN","info":"a \\"b\\"","period":60,"grace":20.0,"time":12.346},'
+            '{"name":"b","state":"OK","info":"","period":5}]}',
+        ),
+        (
+            Outgoing(None, (), [AlertReport("m"), AlertReport("n\ud800", "app")]),
+            '"alerts":[{"message":"m"},{"message":"n?","service":"app"}]}',
+        ),
+        (Outgoing(Spooled("u", 8)), '"spool":"u","seq":8,"period":0,"services":[]}'),
+    ],
+)
+def test_the_words_of_the_wire(outgoing: Outgoing, expected: str) -> None:
+    head = '{"server":{"name":"höst","key":"s3cret"},'
+    assert encode(IDENTITY, outgoing).decode() == head + expected
 
 
 @pytest_twisted.ensureDeferred
@@ -73,8 +91,8 @@ async def test_states_and_alerts_arrive_on_one_connection(server: RecordingServe
 
     server.answer = answer
     pusher = pusher_to(server, "/over/c/", credentials=("me", "pä:ss"))
-    await pusher.push_states([a_report("a", "fine")])
-    await pusher.push_alerts([AlertReport("m")])
+    await pusher.push(STATES)
+    await pusher.push(ALERTS)
     await pusher.close()
     (states_path, states), (alerts_path, alerts) = server.requests
     assert states_path == "/over/c/api/set/service/status"
@@ -175,7 +193,7 @@ async def test_cancelling_hangs_up() -> None:
     factory.connected = Deferred()
     port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
     pusher = HttpPusher(reactor, Server(f"http://127.0.0.1:{port.getHost().port}/"), IDENTITY)
-    push = Deferred.fromCoroutine(pusher.push_states([a_report("a")]))
+    push = Deferred.fromCoroutine(pusher.push(STATES))
     await factory.connected
     push.cancel()
     with pytest.raises(Unavailable):
@@ -227,8 +245,8 @@ async def test_no_cookie_is_kept(server: RecordingServer) -> None:
 
     server.answer = answer
     pusher = pusher_to(server)
-    await pusher.push_states([a_report("a")])
-    await pusher.push_states([a_report("a")])
+    await pusher.push(STATES)
+    await pusher.push(STATES)
     await pusher.close()
     assert server.headers[1].getRawHeaders("cookie") is None
 
@@ -253,3 +271,159 @@ async def test_a_server_that_hangs_up(server: RecordingServer) -> None:
     error = await error_of(pusher_to(server))
     assert isinstance(error, Unavailable)
     assert "can't be reached: " in str(error)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_the_server_has_closed(server: RecordingServer) -> None:
+    """It is closed just when it is used again: that is nobody's fault, and no failure."""
+    transports: list[Any] = []
+    pusher = pusher_to(server)
+
+    def answer(request: Any) -> bytes | int:
+        if len(server.requests) == 2:
+            request.loseConnection()
+            return never(request)
+        transports.append(request.transport)
+        return b'{"ok": 1}'
+
+    server.answer = answer
+    await pusher.push(STATES)
+    await pusher.push(STATES)
+    await pusher.close()
+    assert len(server.requests) == 3
+    assert len(set(transports)) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_connection_that_fails_is_a_failure(server: RecordingServer) -> None:
+    def answer(request: Any) -> int:
+        request.loseConnection()
+        return never(request)
+
+    server.answer = answer
+    assert isinstance(await error_of(pusher_to(server)), Unavailable)
+    assert len(server.requests) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_large_bodies_are_compressed_where_the_server_takes_that(
+    server: RecordingServer,
+) -> None:
+    def answer(request: Any) -> bytes:
+        request.setHeader(b"accept-encoding", b"identity, gzip;q=1.0")
+        return b'{"ok": 1}'
+
+    pusher = pusher_to(server)
+    await pusher.push(LARGE)
+    server.answer = answer
+    await pusher.push(LARGE)
+    await pusher.push(LARGE)
+    await pusher.push(STATES)
+    await pusher.close()
+    told = [headers.getRawHeaders("content-encoding") for headers in server.headers]
+    assert told == [None, None, ["gzip"], None]
+    assert server.sizes[2] < 500 < server.sizes[1]
+    assert server.requests[2] == server.requests[1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_takes_gzip_no_more(server: RecordingServer) -> None:
+    def answer(request: Any) -> bytes:
+        request.setHeader(b"accept-encoding", b"gzip")
+        if request.requestHeaders.hasHeader(b"content-encoding"):
+            return refuse(415, "send it as it is")(request)
+        return b'{"ok": 1}'
+
+    server.answer = answer
+    pusher = pusher_to(server)
+    await pusher.push(LARGE)
+    await pusher.push(LARGE)
+    await pusher.close()
+    told = [headers.getRawHeaders("content-encoding") for headers in server.headers]
+    assert told == [None, ["gzip"], None]
+
+
+@pytest.mark.parametrize(
+    "header, expected",
+    [
+        ("5", 5.0),
+        ("0", 0.0),
+        ("99999999999999999999", 999_999_999.0),
+        ("Sat, 01 Nov 2025 12:00:30 GMT", 30.0),
+        ("Sat, 01 Nov 2025 11:00:00 GMT", 0.0),
+        ("soon", None),
+        ("", None),
+        ("-5", None),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_the_server_says_when_to_come_again(
+    server: RecordingServer, header: str, expected: float | None
+) -> None:
+    def answer(request: Any) -> bytes:
+        request.setHeader(b"date", b"Sat, 01 Nov 2025 12:00:00 GMT")
+        request.setHeader(b"retry-after", header.encode())
+        return refuse(503, "busy")(request)
+
+    server.answer = answer
+    error = await error_of(pusher_to(server))
+    assert isinstance(error, Unavailable)
+    assert error.after_s == expected
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_clock_is_compared_with_the_servers(server: RecordingServer) -> None:
+    class Clocks:
+        def wall(self) -> float:
+            return 1_762_000_000.5
+
+        def steady(self) -> float:
+            return 0.0
+
+    def answer(request: Any) -> bytes:
+        request.setHeader(b"date", b"Sat, 01 Nov 2025 11:26:40 GMT")
+        return b'{"ok": 1}'
+
+    server.answer = answer
+    pusher = pusher_to(server, clock=Clocks())
+    assert pusher.clock_skew_s is None
+    skew = await pusher.push(STATES)
+    await pusher.close()
+    assert skew is not None
+    assert pusher.clock_skew_s == skew.ahead_s == 3600.5
+    assert skew.surely
+
+
+@pytest_twisted.ensureDeferred
+async def test_too_large_says_how_large(server: RecordingServer) -> None:
+    server.answer = refuse(413, "too large")
+    error = await error_of(pusher_to(server))
+    assert isinstance(error, Refused)
+    assert error.too_large == len(encode(IDENTITY, STATES))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_ping(server: RecordingServer) -> None:
+    server.answer = lambda request: b'{"pong": 1}'
+    pusher = pusher_to(server)
+    await pusher.ping()
+    server.answer = lambda request: b'{"ok": 1}'
+    with pytest.raises(Refused):
+        await pusher.ping()
+    await pusher.close()
+    assert server.requests[0] == ("/api/ping", {"server": {"name": "höst", "key": "s3cret"}})
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_are_not_logged(server: RecordingServer) -> None:
+    pusher = pusher_to(server)
+    events: list[Any] = []
+    observer: Any = events.append
+    globalLogPublisher.addObserver(observer)
+    try:
+        await pusher.push(STATES)
+        await pusher.close()
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    # But for the server's access log.
+    assert {event["log_namespace"] for event in events} <= {"twisted.python.log"}
