@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import conditions, deadlines, late, posts, reads, results
+from bench import agents, conditions, deadlines, late, posts, reads, results
 from bench.databases import FAILURES
 from bench.load import ROOT, LoadError, find_generator
 from bench.processes import StartError, yardstick
@@ -30,6 +30,7 @@ ROWS: dict[str, tuple[Measure, tuple[str, ...]]] = {
     "status10k": (reads.status10k, ("sqlite",)),
     "status100k": (reads.status100k, ("sqlite",)),
     "memory": (reads.memory, ("sqlite",)),
+    "agent": (agents.agent, ("sqlite",)),
 }
 """The rows, and the databases that each can run on."""
 

@@ -41,6 +41,10 @@ GOALS: dict[tuple[str, str, str], Goal] = {
     ("sqlite", "status10k", "full status"): Goal(at_most=30),
     ("sqlite", "status10k", "delta"): Goal(at_most=1),
     ("sqlite", "memory", "resident, all reported"): Goal(at_most=300),
+    # The agent is on every host: it must cost nothing.
+    ("sqlite", "agent", "processor, of one core"): Goal(at_most=1),
+    ("sqlite", "agent", "resident memory"): Goal(at_most=60),
+    ("sqlite", "agent", "runs/s, reports sent"): Goal(at_least=1200),
 }
 """By engine, row and figure."""
 

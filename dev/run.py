@@ -59,7 +59,7 @@ def run() -> int:
             children.append(
                 start(
                     ["overc-agent", "--config", str(agent_ini)],
-                    {"OVERC_SERVER": url, "PORT": str(port)},
+                    {"OVERC_SERVER": url, "PORT": str(port), "STATE_DIRECTORY": str(VAR)},
                     VAR / "agent.log",
                 )
             )

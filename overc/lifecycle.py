@@ -7,8 +7,10 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
+from twisted.application.service import IService, MultiService
 from twisted.internet.error import ReactorNotRunning
 
 
@@ -27,6 +29,23 @@ def exit_cleanly_on_signals(reactor: Any) -> None:
         signal.signal(signal.SIGINT, stop)
 
     reactor.callWhenRunning(install)
+
+
+def call_on_signal(reactor: Any, number: int, call: Callable[[], None]) -> None:
+    """Call something in the reactor's thread whenever a signal comes."""
+
+    def handle(signum: int, frame: Any) -> None:
+        reactor.callFromThread(call)
+
+    signal.signal(number, handle)
+
+
+def together(*services: Any) -> IService:
+    """Return services as one, of which the last is the first to be stopped."""
+    parent = MultiService()
+    for service in services:
+        service.setServiceParent(parent)
+    return parent
 
 
 def fail(reactor: Any, sentence: str) -> None:

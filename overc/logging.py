@@ -33,6 +33,11 @@ def set_level(word: str) -> None:
     _threshold.setLogLevelForNamespace("", LEVELS[word])
 
 
+def is_told(word: str) -> bool:
+    """Say whether our events of a level are told: making one for nobody costs time, too."""
+    return bool(LEVELS[word] >= _threshold.logLevelForNamespace(""))
+
+
 def one_line(text: str, limit: int = 500) -> str:
     """Return text from outside so that it stays one event on one line of a log."""
     cleaned = "".join(c if c.isprintable() else " " for c in text[:limit])

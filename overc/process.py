@@ -4,18 +4,22 @@ Note [Process groups]
 ~~~~~~~~~~~~~~~~~~~~~
 A plugin may start children, and these may ignore its end and hold its output open. So each command
 becomes the leader of a session, and so of a process group, of its own: signals go to the group, and
-what is left of the group is killed once its leader has ended. A plugin that wants to leave a daemon
-behind has to give it a session of its own, as daemons do.
+what is left of the group is killed once its leader has ended. Where that was not in order, or where
+somebody still holds the output, so is the rest of the session: timeout(1), for one, makes a group
+of its own. A plugin that wants to leave a daemon behind has to give it a session of its own, as
+daemons do.
 
 No signal of ours reaches a process that runs as another user, by sudo for one, or that hangs in the
 kernel on a dead disk. Such a run is given up: its caller goes on, Twisted reaps it when it ends.
 
-Twisted can't ask for a new session without a terminal, so the command is started through setsid(1),
-which execs it in place: same process id, and `reactor.spawnProcess` may still use posix_spawn.
+A command is started by `overc.spawn` where that is possible, by `reactor.spawnProcess` where it is
+not: off Linux, with input to be written, as another user. Twisted can't ask for a new session
+without a terminal, so it starts the command through setsid(1), which execs it in place.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -29,13 +33,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from overc.spawn import here, keep_descriptors_to_ourselves, spawn
+
 KEEP_BYTES = 64 * 1024
 """How much of a command's output is kept."""
 
 KILL_BYTES = 16 * 1024 * 1024
 """A command that has printed this much is killed: it will not stop by itself."""
 
-TERM_GRACE_S = 2.0
+TERM_GRACE_S = 1.0
 """Between SIGTERM and SIGKILL."""
 
 KILL_GRACE_S = 2.0
@@ -43,6 +49,9 @@ KILL_GRACE_S = 2.0
 
 LINGER_S = 0.5
 """How long output is still read after the command has ended, while a child of it holds the pipe."""
+
+KILL_ROUNDS = 10
+"""How often a session is looked through for processes to kill, while there are some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,8 @@ class _Run(ProcessProtocol):
         self._started_at = reactor.seconds()
         self._timed_out = False
         self._flooded = False
+        self._asked = False
+        """To end."""
         self._exit: Any = None
         self._ended = False
         self._pid: int | None = None
@@ -111,13 +122,19 @@ class _Run(ProcessProtocol):
     def end(self) -> None:
         """Ask the whole group to end, and make it after a grace."""
         if self._exit is None:
+            self._asked = True
             self._signal_group(signal.SIGTERM)
             self._later(TERM_GRACE_S, self._kill)
 
     def processExited(self, reason: Failure) -> None:
+        if self._ended:
+            return
         self._exit = reason.value
         self._cancel_timers()
         self._signal_group(signal.SIGKILL)
+        is_held = getattr(self.transport, "output_is_held", None)
+        if self._asked or self._flooded or (is_held is not None and is_held()):
+            self._kill_session()
         self._later(LINGER_S, self._finish)
 
     def processEnded(self, reason: Failure) -> None:
@@ -168,6 +185,16 @@ class _Run(ProcessProtocol):
             if timer.active():
                 timer.cancel()
 
+    def _kill_session(self) -> None:
+        """Kill who made a group of its own, and whoever it makes meanwhile, within reason."""
+        for _ in range(KILL_ROUNDS):
+            if self._pid is None or not (members := members_of(self._pid)):
+                return
+            for pid in members:
+                # It may be gone by now, or be another user's.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+
     def _signal_group(self, number: int) -> None:
         if self._pid is None or self._ended:
             return
@@ -196,6 +223,23 @@ except OSError as e:
     sys.stderr.write(f"failed to execute {sys.argv[1]}: {e.strerror}")
     sys.exit(126)
 """
+
+
+def members_of(session: int) -> list[int]:
+    """Return the processes of a session that have not ended; none where there is no /proc."""
+    members = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else []:
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                # The name before these may hold anything.
+                state, _, _, of_session = file.read().rpartition(b")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue
+        if int(of_session) == session and state not in b"ZX":
+            members.append(int(name))
+    return members
 
 
 def _new_session(argv: Sequence[str]) -> list[str]:
@@ -244,12 +288,15 @@ class Runner(Service):
         stdin: bytes = b"",
         timeout_s: float,
         keep_bytes: int = KEEP_BYTES,
+        user: tuple[int, int] | None = None,
+        until: Deferred[None] | None = None,
     ) -> Outcome:
         """Run a command in a folder (an absolute path) and return how it ended.
 
         Whatever the command does, this returns within `timeout_s` and the three graces above, and
         no process of its group is left that we may signal. Raises nothing: a failure is an Outcome
-        too. Cancelling ends the command.
+        too. Cancelling ends the command, and so does `until` when it fires; the outcome then still
+        comes. `user`: the user's and the group's number to run it as, which takes root.
         """
         if not self.running:
             return Outcome(error="not started: shutting down")
@@ -257,18 +304,41 @@ class Runner(Service):
         try:
             if any("\0" in word for word in argv):
                 raise ValueError("a command can't hold a NUL character")
-            program = locate(argv[0], folder, env)
-            command = [os.fsencode(word) for word in _new_session([program, *argv[1:]])]
-            # Without a path Twisted may use posix_spawn, which is several times as fast as a fork.
-            path = None if folder == os.getcwd() else folder
-            variables = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
-            self._reactor.spawnProcess(run, command[0], command, env=variables, path=path)
+            cheaply = not stdin and user is None
+            # What has a path needs no search: an attempt to start it tells whether it is there.
+            program = argv[0] if cheaply and "/" in argv[0] else locate(argv[0], folder, env)
+            if not (cheaply and spawn(self._reactor, run, [program, *argv[1:]], env, folder)):
+                program = locate(argv[0], folder, env)
+                self._spawn(run, [program, *argv[1:]], env, folder, user)
         except (OSError, ValueError) as e:
             run.abandon()
             reason = getattr(e, "strerror", None)
             return Outcome(error=f"{argv[0]}: can't be started: {reason}" if reason else str(e))
         self._running.add(run)
+        if until is not None:
+            until.addCallback(lambda _: run.end())
         return await run.done
+
+    def _spawn(
+        self,
+        run: _Run,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        folder: str,
+        user: tuple[int, int] | None,
+    ) -> None:
+        command = [os.fsencode(word) for word in _new_session(argv)]
+        variables = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
+        # Without a path Twisted may use posix_spawn, which is several times as fast as a fork.
+        path = None if folder == here() else folder
+        uid, gid = user or (None, None)
+        self._reactor.spawnProcess(
+            run, command[0], command, env=variables, path=path, uid=uid, gid=gid
+        )
+
+    def startService(self) -> None:
+        super().startService()
+        keep_descriptors_to_ourselves()
 
     def stopService(self) -> Deferred[None]:
         super().stopService()

@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ from overc.daemon.intake import Intake
 from overc.daemon.raising import Raiser
 from overc.daemon.recording import Recorder
 from overc.daemon.senders import make_sender
-from overc.daemon.server import Server
+from overc.daemon.server import Endpoint, Server
 from overc.daemon.settings import ServerSettings
 from overc.daemon.snapshot import Snapshot
 from overc.daemon.store import sqlite
@@ -39,6 +40,8 @@ from overc.daemon.vitals import Pulse
 from overc.daemon.watchdog import Watchdog
 from overc.logging import get_logger, set_level
 from overc.process import Runner
+from overc.sd_notify import Notifier
+from overc.supervision import AnnouncedEndpoint, Supervision
 from overc.web.attention import Attention
 from overc.web.dashboard import Dashboard
 from overc.web.forms import Forms
@@ -124,7 +127,11 @@ def makeService(options: Options) -> IService:
     gc.set_threshold(50_000, 20, 50)
     lifecycle.exit_cleanly_on_signals(reactor)
     set_level(options.settings.loglevel)
-    return make_server(reactor, options.settings)
+    # It answers as long as the reactor turns: what more there is to know is at /healthz, and no
+    # restart of ours brings back a database that is away.
+    supervision = Supervision(reactor, Notifier(os.environ), lambda: True)
+    server = make_server(reactor, options.settings, lambda: supervision.ready("serving"))
+    return lifecycle.together(server, supervision)
 
 
 def make_store(reactor: Any, database: Database) -> Store:
@@ -136,7 +143,9 @@ def make_store(reactor: Any, database: Database) -> Store:
     return MysqlStore(reactor, database, keys.derive)
 
 
-def make_server(reactor: Any, chosen: ServerSettings) -> Server:
+def make_server(
+    reactor: Any, chosen: ServerSettings, listening: Callable[[], None] = lambda: None
+) -> Server:
     """Join the parts. Everything that one part needs of another is handed in here."""
     store = make_store(reactor, chosen.database)
     clock = SystemClock()
@@ -201,7 +210,10 @@ def make_server(reactor: Any, chosen: ServerSettings) -> Server:
     ]
     if chosen.heartbeat_url is not None:
         parts.append(Heartbeat(reactor, pulse, chosen.heartbeat_url, chosen.heartbeat_period_s))
-    endpoints = [(text, serverFromString(reactor, text)) for text in chosen.listen]
+    endpoints: list[Endpoint] = [(text, serverFromString(reactor, text)) for text in chosen.listen]
+    # They are opened in this order.
+    description, last = endpoints[-1]
+    endpoints[-1] = (description, AnnouncedEndpoint(last, listening))
     return Server(
         reactor,
         store,

@@ -16,7 +16,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAWS = ROOT / ".importlinter"
-MAY_IMPORT_THE_REACTOR = {"overc/server_tap.py", "overc/agent_tap.py", "overc/cli.py"}
+MAY_IMPORT_THE_REACTOR = {
+    "overc/server_tap.py",
+    "overc/agent_tap.py",
+    "overc/cli.py",
+    "overc/cli_once.py",
+}
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -95,6 +100,14 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("web/site", "import sqlite3", "Only the store knows the databases"),
         ("client", "import treq", "overcli needs the standard library alone"),
         ("cli", "import overc.process", "overcli needs the standard library alone"),
+        ("cli_alerts", "import msgspec", "overcli needs the standard library alone"),
+        ("cli_agent", "import overc.cli_once", "overcli needs the standard library alone"),
+        ("cli_init", "import overc.agent.settings", "overcli needs the standard library alone"),
+        ("cli_run", "import overc.process", "overcli needs the standard library alone"),
+        ("agent/delivery_settings", "import treq", "overcli needs the standard library alone"),
+        ("wrapped", "import overc.cli_run", "Imports go down"),
+        ("daemon/explaining", "import twisted", "Decisions know neither Twisted nor SQL"),
+        ("wording", "import overc.daemon.judge", "Imports go down"),
         ("backup", "import msgspec", "overcli needs the standard library alone"),
     ],
 )
@@ -142,7 +155,8 @@ def test_only_the_taps_and_cli_import_the_reactor() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["overc.cli", "overc.client", "overc.backup", "overc.config", "overc.model"]
+    "module",
+    ["overc.cli", "overc.client", "overc.backup", "overc.config", "overc.model", "overc.wording"],
 )
 def test_these_load_nothing_but_the_standard_library(module: str) -> None:
     code = f"""

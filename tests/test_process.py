@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from overc import process
+from overc import process, spawn
 from overc.process import Outcome, Runner, locate
 
 
@@ -67,9 +67,14 @@ def logged_errors() -> Iterator[list[LogEvent]]:
     globalLogPublisher.removeObserver(observe)
 
 
-@pytest.fixture(params=["setsid(1)", "Python"])
+@pytest.fixture(params=["posix_spawn", "setsid(1)", "Python"])
 def session_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to give a command a session of its own."""
+    """All ways to give a command a session of its own."""
+    if request.param == "posix_spawn":
+        if not spawn.AVAILABLE:
+            pytest.skip("this is not Linux")
+        return str(request.param)
+    monkeypatch.setattr("overc.spawn.AVAILABLE", False)
     found = shutil.which("setsid")
     if request.param == "Python":
         found = None

@@ -41,6 +41,8 @@ class Reading:
 
     state: State
     info: str
+    own_word: bool = True
+    """The plugin came to its own end; else it was ended, or could not be run."""
 
 
 def read(ended: Ended, timeout_s: float) -> Reading:
@@ -56,7 +58,7 @@ def read(ended: Ended, timeout_s: float) -> Reading:
     lines = [reason, _printed(ended)]
     if ended.truncated:
         lines.append(f"(output cut after {len(ended.output)} bytes)")
-    return Reading(state, "\n".join(line for line in lines if line))
+    return Reading(state, "\n".join(line for line in lines if line), reason is None)
 
 
 def clean(text: str) -> str:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import os
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 
-from overc.agent.delivery import Delivery, Pusher
-from overc.agent.outbox import Outbox
-from overc.agent.runner import Commands, PluginRunner
-from overc.agent.settings import AgentSettings
-from overc.logging import get_logger, one_line
+from overc.agent import own_state
+from overc.agent.goodbye import Goodbye
+from overc.agent.link import Link, Parts
+from overc.agent.own_state import OwnState, Vitals
+from overc.agent.runner import Changes, Commands, PluginRunner
+from overc.agent.settings import OWN_SERVICE, AgentSettings
+from overc.logging import get_logger, is_told, one_line
 from overc.model import AlertReport, ServiceReport
 
 GATHER_MOST_S = 1.0
 GATHER = 0.1
-"""How long a report waits for those of the plugins still running, at most: a part of its period."""
+"""How long a report waits for others at most: a part of its period."""
 
 REPEAT_S = 300.0
 """How soon the same failure of the monitor is sent as an alert again."""
+
+ALIVE_S = 30.0
+"""How long the schedule may be left alone before the agent counts as dead."""
 
 log = get_logger(__name__)
 
@@ -35,18 +41,13 @@ class CommandService(Commands, Protocol):
     def stopService(self) -> Deferred[None]: ...
 
 
-class ClosablePusher(Pusher, Protocol):
-    """A Pusher that holds connections."""
-
-    def close(self) -> Deferred[None]: ...
-
-
 class MonitorService(Service):
     """Starts and stops the agent's parts in order, and carries reports from one to the other.
 
     Note [Gathering]: plugins that are due together end one after the other. A report waits until
     the last of them has ended, so that they travel in one request, but never so long that a slow
-    plugin makes another service late.
+    plugin makes another service late. Where there are so many services that some plugin ends all
+    the time, there is one request in a second.
     """
 
     def __init__(
@@ -54,72 +55,120 @@ class MonitorService(Service):
         reactor: Any,
         settings: AgentSettings,
         commands: CommandService,
-        pusher: ClosablePusher,
+        parts: Parts,
         *,
         environ: Mapping[str, str],
         random: Callable[[], float],
+        seconds: Callable[[], float] | None = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._commands = commands
-        self._pusher = pusher
-        self._outbox = Outbox()
         self._failures: dict[str, float] = {}
-        self._delivery = Delivery(
-            reactor,
-            pusher,
-            self._outbox,
-            random=random,
-            failed=self.failed,
-            shortest_period_s=min(service.period_s for service in settings.services),
-        )
+        self._refused = ""
+        self._gathered_at = -math.inf
+        self._changing = DeferredLock()
+        self._goodbye = Goodbye()
+        self._link = Link(reactor, settings, parts, random=random, failed=self.failed)
+        self._own = OwnState(reactor, self._vitals, self._reported_own)
         self._plugins = PluginRunner(
             reactor,
             commands,
             settings.services,
-            folder=settings.folder,
+            host=settings.identity.name,
             environ=environ,
             listener=self,
+            concurrency=settings.concurrency,
+            seconds=seconds,
         )
 
     def startService(self) -> None:
         super().startService()
-        log.info(
-            "reporting to {url} as {name}, watching {count} service{plural}",
-            url=self._settings.server.url,
-            name=one_line(self._settings.identity.name),
-            count=(count := len(self._settings.services)),
-            plural="" if count == 1 else "s",
-        )
+        log.info("{status}", status=self.status())
+        for warning in self._settings.warnings:
+            log.warn("{warning}", warning=warning)
         self._commands.startService()
-        self._delivery.startService()
+        self._link.start()
         self._plugins.startService()
+        self._own.startService()
+        self._own.report_every(self._settings.own_period_s)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        return Deferred.fromCoroutine(self._stop())
+        return self._changing.run(lambda: Deferred.fromCoroutine(self._stop()))
 
     async def _stop(self) -> None:
+        self._own.stopService()
         runs_ended = self._plugins.stopService()
         await self._commands.stopService()
         await runs_ended
-        await self._delivery.stopService()
-        await self._pusher.close()
+        if self._settings.goodbye_s is not None:
+            for report in self._goodbye.reports(self._settings.goodbye_s):
+                self._link.outbox.put_state(report)
+        await self._link.stop()
+
+    def status(self) -> str:
+        """Return what it does, in words."""
+        count = len(self._settings.services)
+        servers = ", or ".join(server.url for server in self._settings.servers)
+        name = one_line(self._settings.identity.name)
+        return (
+            f"reporting to {servers} as {name}, watching {count} service{'' if count == 1 else 's'}"
+        )
+
+    def is_alive(self) -> bool:
+        """Say whether the schedule is being kept."""
+        age_s = self._plugins.age_s()
+        return age_s is not None and age_s <= ALIVE_S
+
+    def reload(self, settings: AgentSettings) -> Deferred[Changes | None]:
+        """Go by other settings from now on, and return what that changed; None at a stop.
+
+        Services whose settings are the same go on as if nothing had happened.
+        """
+        return self._changing.run(lambda: Deferred.fromCoroutine(self._reload(settings)))
+
+    async def _reload(self, settings: AgentSettings) -> Changes | None:
+        if not self.running:
+            return None
+        self._settings = settings
+        self._refused = ""
+        for warning in settings.warnings:
+            log.warn("{warning}", warning=warning)
+        await self._link.renew(settings)
+        self._goodbye.keep([OWN_SERVICE, *(service.name for service in settings.services)])
+        changes = self._plugins.watch(
+            settings.services, settings.identity.name, settings.concurrency
+        )
+        self._own.report_every(settings.own_period_s)
+        self._own.look()
+        return changes
+
+    def refuse(self, reason: str) -> None:
+        """Keep the settings, and tell people why new ones were not taken."""
+        self._refused = f"the new configuration is not in force: {one_line(reason)}"
+        self._own.look()
 
     def reported(self, report: ServiceReport) -> None:
         """Take a plugin's word."""
-        log.debug(
-            "{name}: {state}: {info}",
-            name=one_line(report.name),
-            state=report.state.value,
-            info=one_line(report.info),
-        )
-        self._outbox.put_state(report)
+        if is_told("DEBUG"):
+            log.debug(
+                "{name}: {state}: {info}",
+                name=one_line(report.name),
+                state=report.state.value,
+                info=one_line(report.info),
+            )
+        if self._settings.goodbye_s is not None:
+            self._goodbye.heard(report)
+        self._link.outbox.put_state(report)
         self._send_in(min(GATHER_MOST_S, GATHER * report.period_s))
 
     def all_reported(self) -> None:
-        """Wait for no more."""
-        self._send_in(0.0)
+        """Wait for no more, unless something was sent just now."""
+        now = self._reactor.seconds()
+        if self._gathered_at <= now:
+            self._gathered_at = max(now, self._gathered_at + GATHER_MOST_S)
+        self._link.delivery.send_by(self._gathered_at)
 
     def failed(self, error: Exception) -> None:
         """Log an error that nobody expected, and tell the server's people of it."""
@@ -129,11 +178,29 @@ class MonitorService(Service):
         self._failures = {m: at for m, at in self._failures.items() if now - at < REPEAT_S}
         if message not in self._failures:
             self._failures[message] = now
-            self._outbox.put_alert(AlertReport(message))
+            self._link.outbox.put_alert(AlertReport(message))
             self._send_in(0.0)
 
+    def _vitals(self) -> Vitals:
+        condition = self._link.outbox.condition()
+        troubles = [self._refused] if self._refused else []
+        return Vitals(
+            services=len(self._settings.services),
+            concurrency=self._settings.concurrency,
+            lag=self._plugins.lag(),
+            waiting=condition.reports,
+            oldest_s=condition.oldest_s,
+            skew_s=self._link.pusher.clock_skew_s,
+            memory_mb=own_state.memory_mb(),
+            troubles=(*troubles, *condition.troubles),
+        )
+
+    def _reported_own(self, report: ServiceReport) -> None:
+        self._plugins.forget_lag()
+        self.reported(report)
+
     def _send_in(self, wait_s: float) -> None:
-        self._delivery.send_by(self._reactor.seconds() + wait_s)
+        self._link.delivery.send_by(self._reactor.seconds() + wait_s)
 
 
 def _where(error: Exception) -> str:

@@ -1,56 +1,56 @@
-"""What the agent's INI file says, checked and frozen.
+"""What the agent's INI files say, checked and frozen.
 
 [overc]
 server=http://user:password@mon.example.com:5000/
 my-name=a.example.com
 my-key=1234
 loglevel=INFO
+concurrency=8
+own-state=yes
+own-state-period=5m
+goodbye=2h
 
 [service:que]
 period=10
 max-lag=3
 timeout=8
+grace=20%
 command=./plugin.d/que.sh "an argument"
+env=LANG=C QUEUE="in and out"
+cwd=/var/spool/que
+user=nobody
+
+There may be several files; one of them has [overc]. See overc/agent/service_settings.py for the
+sections of services, and overc/agent/delivery_settings.py for how reports reach the server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
 
-from overc.config import Config, ConfigError, Mistake, Section, parse_command, parse_duration
+from overc.agent.delivery_settings import Server, SpoolSettings, TlsSettings, read_delivery
+from overc.agent.service_settings import (
+    ServiceSettings,
+    parse_period,
+    parse_word,
+    parse_yes_no,
+    read_service,
+)
+from overc.config import Config, ConfigError, Mistake
 from overc.logging import LEVELS
 from overc.model import ServerIdentity
 
-TIMEOUT_MOST_S = 60.0
-"""A service's time limit, unless it has one of its own or a shorter period."""
+CONCURRENCY = 8
+CONCURRENCY_MOST = 1000
+
+OWN_SERVICE = "overc-agent"
+"""The service under which the agent reports its own state."""
+
+OWN_PERIOD_S = 300
 
 NOTHING_TO_WATCH = "nothing to watch: add a section [service:NAME] with a period and a command"
-
-PERIOD_MOST_S = 10 * 365 * 86400
-"""Ten years: a longer promise is a slip of the keyboard."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where reports go. `url` ends in a slash and holds no credentials."""
-
-    url: str
-    credentials: tuple[str, str] | None = field(default=None, repr=False)
-    """User and password for HTTP Basic."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceSettings:
-    """One service: the command that tests it, and the promise that goes with its reports."""
-
-    name: str
-    period_s: int
-    command: tuple[str, ...]
-    timeout_s: float
-    max_lag_s: float | None = None
-    """Time the command is known to take; None: judged by its last run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,120 +61,127 @@ class AgentSettings:
     identity: ServerIdentity = field(repr=False)
     services: tuple[ServiceSettings, ...]
     folder: str
-    """Where commands run: the INI file's folder, an absolute path."""
+    """That of the file with [overc], an absolute path."""
     loglevel: str = "INFO"
+    concurrency: int = CONCURRENCY
+    """How many plugins run at once."""
+    own_period_s: int | None = OWN_PERIOD_S
+    """How often the agent reports its own state; None: never."""
+    goodbye_s: int | None = None
+    """How long the last reports at a stop ask people to wait; None: there are none."""
+    warnings: tuple[str, ...] = ()
+    other_servers: tuple[Server, ...] = ()
+    """What takes reports, in this order, while `server` does not."""
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """All of them, the preferred one first."""
+        return (self.server, *self.other_servers)
 
 
 def load(
-    path: str, environ: Mapping[str, str], overrides: Mapping[str, str | None]
+    paths: str | Sequence[str], environ: Mapping[str, str], overrides: Mapping[str, str | None]
 ) -> AgentSettings:
-    """Read the settings from an INI file.
+    """Read the settings from INI files; a folder stands for the `*.ini` files in it.
 
     `[overc]` options may also come from `environ`, as OVERC_SERVER, OVERC_MY_NAME and so on, and,
     before that, from `overrides`, by the option's name. Raises ConfigError with every mistake.
     """
-    config = Config(path)
-    main = config.section("overc", environ, overrides)
-    server = main.require("server", parse_server, Server(""))
+    mistakes: list[Mistake] = []
+    files = _files([paths] if isinstance(paths, str) else paths, mistakes)
+    if not files:
+        raise ConfigError(mistakes)
+    configs = [Config(path) for path in files]
+    first = next((config for config in configs if config.has("overc")), configs[0])
+    for config in configs:
+        if config is not first and config.has("overc"):
+            config.refuse("overc", f"stands in {first.path} too: leave it in one of the files")
+    main = first.section("overc", environ, overrides)
     identity = ServerIdentity(
-        main.require("my-name", _parse_word, ""), main.require("my-key", _parse_word, "")
+        main.require("my-name", parse_word, ""), main.require("my-key", parse_word, "")
     )
-    loglevel = main.read("loglevel", _parse_loglevel, "INFO")
-    services = tuple(_read_service(config, *named) for named in config.sections("service"))
-    if not services:
-        config.add(Mistake(path, NOTHING_TO_WATCH))
-    try:
-        config.finish()
-    except ConfigError as e:
-        raise ConfigError(_first_causes(path, e.mistakes)) from None
-    return AgentSettings(server, identity, services, config.folder, loglevel)
+    delivery = read_delivery(main, first.folder, identity.name, environ)
+    own_state = main.read("own-state", parse_yes_no, True)
+    own_period_s = main.read("own-state-period", parse_period, OWN_PERIOD_S)
+    settings = AgentSettings(
+        delivery.servers[0],
+        identity,
+        _services(configs, own_state),
+        first.folder,
+        loglevel=main.read("loglevel", _parse_loglevel, "INFO"),
+        concurrency=main.read("concurrency", _parse_concurrency, CONCURRENCY),
+        own_period_s=own_period_s if own_state else None,
+        goodbye_s=main.read("goodbye", parse_period, None),
+        warnings=tuple(str(each) for config in configs for each in config.warnings),
+        other_servers=delivery.servers[1:],
+        tls=delivery.tls,
+        spool=delivery.spool,
+    )
+    if not settings.services:
+        first.add(Mistake(files[0], NOTHING_TO_WATCH))
+    for config in configs:
+        try:
+            config.finish()
+        except ConfigError as e:
+            mistakes += e.mistakes
+    if mistakes:
+        raise ConfigError(_first_causes(files, mistakes))
+    return settings
 
 
-def parse_server(text: str) -> Server:
-    """Return the parts of a server's URL. Raises ValueError with a sentence, without secrets."""
-    expected = "expected a URL such as http://user:password@mon.example.com:5000/"
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as e:
-        # The reason may quote the password, when it holds a character that ends the host.
-        kind = "the port is not a number" if "ort" in str(e) else "the host can't be read"
-        raise ValueError(f"{expected}: {kind}") from None
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{expected}: it has to start with http:// or https://")
-    if not parts.hostname:
-        raise ValueError(f"{expected}: the host is missing")
-    if parts.query or parts.fragment:
-        raise ValueError(f"{expected}: it can't hold a ? or #; write them as %3F and %23")
-    if not text.isprintable() or " " in text:
-        raise ValueError(f"{expected}: it can't hold white space or control characters")
-    if port == 0:
-        raise ValueError(f"{expected}: the port can't be 0")
-    credentials = None
-    if "@" in parts.netloc:
-        credentials = (unquote(parts.username or ""), unquote(parts.password or ""))
-    host = parts.netloc.rpartition("@")[2]
-    path = parts.path if parts.path.endswith("/") else parts.path + "/"
-    return Server(f"{parts.scheme}://{host}{path}", credentials)
+def _files(paths: Sequence[str], mistakes: list[Mistake]) -> list[str]:
+    """Return the files that are meant, in order."""
+    files: list[str] = []
+    for path in paths:
+        if not os.path.isdir(path):
+            files.append(path)
+            continue
+        try:
+            names = sorted(os.listdir(path))
+        except OSError as e:
+            mistakes.append(Mistake(path, f"can't be read: {e.strerror}"))
+            continue
+        found = [name for name in names if name.endswith(".ini") and not name.startswith(".")]
+        if not found:
+            mistakes.append(Mistake(path, "is a folder without a file *.ini: put one there"))
+        files += [os.path.join(path, name) for name in found]
+    return files
 
 
-def _first_causes(path: str, mistakes: list[Mistake]) -> list[Mistake]:
+def _services(configs: Sequence[Config], own_state: bool) -> tuple[ServiceSettings, ...]:
+    services: list[ServiceSettings] = []
+    places: dict[str, tuple[Config, str]] = {}
+    for config in configs:
+        for name, section in config.sections("service"):
+            services.append(read_service(config, name, section))
+            other, where = places.setdefault(name, (config, section.where))
+            if other is not config:
+                reason = f"the same name as in {where}: each service needs its own"
+                config.add(Mistake(section.where, reason, section.name))
+            if own_state and name == OWN_SERVICE:
+                reason = "the name of the agent's own state: take another one, or own-state=no"
+                config.add(Mistake(section.where, reason, section.name))
+    return tuple(services)
+
+
+def _first_causes(files: Sequence[str], mistakes: list[Mistake]) -> list[Mistake]:
     """Return the mistakes without those that only follow from a file that can't be read.
 
     What is missing because there is no section at all stands at the file, without a line.
     """
-    at_file = [m for m in mistakes if m.where == path]
+    at_file = [m for m in mistakes if m.where in files]
     follow = [m for m in at_file if m.section or m.reason == NOTHING_TO_WATCH]
     causes = [m for m in mistakes if not m.section and m not in follow]
     return causes if causes and len(causes) + len(follow) == len(mistakes) else mistakes
 
 
-def _read_service(config: Config, name: str, section: Section) -> ServiceSettings:
-    try:
-        _parse_word(name or "nameless")
-    except ValueError as e:
-        config.add(Mistake(section.where, str(e), section.name))
-    period_s = section.require("period", _parse_period, 60)
-    return ServiceSettings(
-        name=name,
-        period_s=period_s,
-        command=section.require("command", parse_command, ()),
-        timeout_s=section.read("timeout", _parse_timeout, min(float(period_s), TIMEOUT_MOST_S)),
-        max_lag_s=section.read("max-lag", _parse_span, None),
-    )
-
-
-def _parse_word(text: str) -> str:
-    if not text:
-        raise ValueError("can't be empty")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError("is not UTF-8 text") from None
-    if "\0" in text:
-        raise ValueError("can't hold a NUL character")
-    return text
-
-
-def _parse_span(text: str) -> float:
-    seconds = parse_duration(text)
-    if seconds > PERIOD_MOST_S:
-        raise ValueError(f"expected ten years at most, got {text!r}")
-    return seconds
-
-
-def _parse_period(text: str) -> int:
-    seconds = _parse_span(text)
-    if not seconds.is_integer() or seconds <= 0:
-        raise ValueError(f"expected a whole number of seconds above 0, got {text!r}")
-    return int(seconds)
-
-
-def _parse_timeout(text: str) -> float:
-    seconds = _parse_span(text)
-    if seconds <= 0:
-        raise ValueError(f"expected a time above 0, got {text!r}")
-    return seconds
+def _parse_concurrency(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    if not 0 < number <= CONCURRENCY_MOST:
+        raise ValueError(f"expected a number from 1 to {CONCURRENCY_MOST}, got {text!r}")
+    return number
 
 
 def _parse_loglevel(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +11,15 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from overc.agent.settings import AgentSettings, Server, ServiceSettings
+from overc.agent.delivery_settings import Server
+from overc.agent.push import Outgoing
+from overc.agent.service_settings import ServiceSettings
+from overc.agent.settings import AgentSettings
+from overc.agent.stamps import Skew
 from overc.model import AlertReport, ServerIdentity, ServiceReport, State
 from overc.process import Outcome
 
@@ -27,8 +33,10 @@ def a_report(name: str, info: str = "", period_s: int = 10) -> ServiceReport:
     return ServiceReport(name, State.OK, info, period_s)
 
 
-def settings_for(*services: ServiceSettings, url: str = "http://localhost:1/") -> AgentSettings:
-    return AgentSettings(Server(url), ServerIdentity("host", "key"), services, "/")
+def settings_for(
+    *services: ServiceSettings, url: str = "http://localhost:1/", **more: Any
+) -> AgentSettings:
+    return AgentSettings(Server(url), ServerIdentity("host", "key"), services, "/", **more)
 
 
 @dataclass
@@ -39,6 +47,9 @@ class FakeCommands:
     going_on: dict[str, Deferred[Outcome]] = field(default_factory=dict)
     most_at_once: int = 0
     environ: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""
+    user: tuple[int, int] | None = None
+    ended_early: list[str] = field(default_factory=list)
     raises: Exception | None = None
 
     async def run(
@@ -48,11 +59,15 @@ class FakeCommands:
         folder: str,
         env: Mapping[str, str],
         timeout_s: float,
+        user: tuple[int, int] | None = None,
+        until: Deferred[None] | None = None,
     ) -> Outcome:
         name = argv[-1]
         assert name not in self.going_on, "two runs of one service at once"
         self.started.append(name)
-        self.environ = env
+        self.environ, self.folder, self.user = env, folder, user
+        if until is not None:
+            until.addCallback(lambda _: self.ended_early.append(name))
         if self.raises is not None:
             raise self.raises
         self.going_on[name] = Deferred()
@@ -83,22 +98,28 @@ class FakePusher:
     """Keeps what was sent, in order; `answer` may raise, or return a Deferred to wait for."""
 
     answer: Callable[[Sequence[Any]], Deferred[None] | None] = answer_at_once
-    states: list[Sequence[ServiceReport]] = field(default_factory=list)
-    alerts: list[Sequence[AlertReport]] = field(default_factory=list)
+    sent: list[Outgoing] = field(default_factory=list)
+    skew: Skew | None = None
     closed: bool = False
 
-    async def push_states(self, reports: Sequence[ServiceReport]) -> None:
-        self.states.append(reports)
-        await self._answer(reports)
+    @property
+    def clock_skew_s(self) -> float | None:
+        return None if self.skew is None else self.skew.ahead_s
 
-    async def push_alerts(self, alerts: Sequence[AlertReport]) -> None:
-        self.alerts.append(alerts)
-        await self._answer(alerts)
+    @property
+    def states(self) -> list[Sequence[ServiceReport]]:
+        return [one.services for one in self.sent if one.services]
 
-    async def _answer(self, reports: Sequence[Any]) -> None:
-        waiting = self.answer(reports)
+    @property
+    def alerts(self) -> list[Sequence[AlertReport]]:
+        return [one.alerts for one in self.sent if one.alerts]
+
+    async def push(self, outgoing: Outgoing) -> Skew | None:
+        self.sent.append(outgoing)
+        waiting = self.answer(outgoing.services or outgoing.alerts)
         if isinstance(waiting, Deferred):
             await waiting
+        return self.skew
 
     def names(self) -> list[list[str]]:
         return [[report.name for report in reports] for reports in self.states]
@@ -117,14 +138,19 @@ class RecordingServer(Resource):
         super().__init__()
         self.requests: list[tuple[str, Any]] = []
         self.headers: list[Any] = []
+        self.sizes: list[int] = []
         self.answer: Callable[[Request], bytes | int] = lambda request: b'{"ok": 1}'
         self._awaited: list[tuple[Callable[[], bool], Deferred[None]]] = []
         self._port: IListeningPort | None = None
         self._site = Site(self)
         self._site.noisy = False
 
-    def listen(self, reactor: Any, port: int = 0) -> int:
-        listening: IListeningPort = reactor.listenTCP(port, self._site, interface="127.0.0.1")
+    def listen(self, reactor: Any, port: int = 0, tls: Any = None) -> int:
+        listening: IListeningPort
+        if tls is None:
+            listening = reactor.listenTCP(port, self._site, interface="127.0.0.1")
+        else:
+            listening = reactor.listenSSL(port, self._site, tls, interface="127.0.0.1")
         self._port = listening
         address = listening.getHost()
         assert isinstance(address, IPv4Address)
@@ -137,7 +163,11 @@ class RecordingServer(Resource):
             await closed
 
     def render_POST(self, request: Any) -> bytes | int:
-        self.requests.append((request.path.decode(), json.loads(request.content.read())))
+        body = request.content.read()
+        self.sizes.append(len(body))
+        if request.requestHeaders.hasHeader(b"content-encoding"):
+            body = gzip.decompress(body)
+        self.requests.append((request.path.decode(), json.loads(body)))
         self.headers.append(request.requestHeaders.copy())
         answer = self.answer(request)
         for condition, arrived in list(self._awaited):
@@ -174,3 +204,17 @@ def refuse(code: int, error: str) -> Callable[[Request], bytes]:
 
 def never(request: Request) -> int:
     return NOT_DONE_YET
+
+
+class FakeClock:
+    """Both clocks, as far on as the test says; the wall clock alone may be stepped."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
+        self.stepped_s = 1_000_000.0
+
+    def wall(self) -> float:
+        return self._clock.seconds() + self.stepped_s
+
+    def steady(self) -> float:
+        return self._clock.seconds() + 1_000_000.0

@@ -7,6 +7,7 @@ import pathlib
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +15,8 @@ import pytest
 import pytest_twisted
 from agent.doubles import RecordingServer
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.defer import Deferred, DeferredQueue
+from twisted.internet.protocol import DatagramProtocol, ProcessProtocol
 from twisted.python.failure import Failure
 
 STATES = "/api/set/service/status"
@@ -90,6 +91,7 @@ class Scene:
 
     def twistd(self, *arguments: str, **environ: str) -> Child:
         twistd = "from twisted.scripts.twistd import run; run()"
+        environ = {"STATE_DIRECTORY": str(self.folder / "state"), **environ}
         return self.start("-c", twistd, "-n", "--pidfile=", "overc-agent", *arguments, **environ)
 
 
@@ -127,6 +129,8 @@ async def test_all_at_once_at_start_then_a_clean_end(scene: Scene) -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     found = {s["name"]: s for s in server.states()}
+    now = time.time()
+    assert all(now - 300 < s.pop("time") <= now for s in found.values())
     assert found == {
         "hour": {"name": "hour", "state": "OK", "info": "hourly 10%", "period": 3600},
         "minute": {"name": "minute", "state": "FAIL", "info": "bad", "period": 60},
@@ -152,8 +156,7 @@ async def test_the_server_away_at_start_then_back(scene: Scene) -> None:
     server = scene.server
     server.listen(reactor, port)
     await server.until(lambda: len(server.states()) >= 2)
-    _, body = server.requests[0]
-    assert sorted(s["name"] for s in body["services"]) == ["a", "b"]
+    await server.until(lambda: {s["name"] for s in server.states()} == {"a", "b"})
     await server.until(lambda: [s["name"] for s in server.states()].count("b") >= 3)
     assert [s["name"] for s in server.states()].count("a") == 1
     assert await child.stop(signal.SIGINT) == 0
@@ -177,15 +180,109 @@ async def test_the_agent_in_the_foreground(scene: Scene, number: int) -> None:
     server = scene.server
     scene.configure(server.listen(reactor), a_section("a", "1h", "echo a"))
     (scene.folder / "foreground.py").write_text(
-        "import sys\n"
+        "import os, sys\n"
         "from overc import agent_tap\n"
         "assert 'twisted.internet.reactor' not in sys.modules\n"
-        "settings = agent_tap.load('agent.ini', {}, {})\n"
+        "settings = agent_tap.load('agent.ini', os.environ, {})\n"
         "sys.exit(agent_tap.run_in_foreground(settings, verbose=True))\n"
     )
-    child = scene.start("-m", "foreground", PYTHONPATH=str(scene.folder))
+    child = scene.start(
+        "-m", "foreground", PYTHONPATH=str(scene.folder), STATE_DIRECTORY=str(scene.folder)
+    )
     await server.until(lambda: len(server.states()) >= 1)
     assert await child.stop(number) == 0, child.output
     assert "as host, watching 1 service\n" in child.output
     assert "a: OK: a" in child.output
     assert "Traceback" not in child.output
+
+
+class Systemd:
+    """The socket that systemd listens on; `heard` fires with what comes next."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = str(path)
+        self._queue: DeferredQueue[str] = DeferredQueue()
+        protocol = DatagramProtocol()
+        protocol.datagramReceived = (  # type: ignore[method-assign]
+            lambda datagram, addr: self._queue.put(datagram.decode())
+        )
+        network: Any = reactor
+        self._port = network.listenUNIXDatagram(self.path, protocol)
+
+    async def heard(self, word: str) -> list[str]:
+        """Return the lines of the next message that has this one; WATCHDOG=1 alone is skipped."""
+        while word not in (lines := (await self._queue.get()).split("\n")):
+            assert lines == ["WATCHDOG=1"], lines
+        return lines
+
+    async def close(self) -> None:
+        await self._port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_systemd_is_told_and_a_reload(scene: Scene) -> None:
+    server = scene.server
+    port = server.listen(reactor)
+    systemd = Systemd(scene.folder / "notify")
+    kept = a_section("kept", "1h", "sh -c 'echo x >>kept.runs; echo kept'")
+    scene.configure(port, kept, a_section("old", "1h", "env"))
+    child = scene.twistd(
+        "--config", "agent.ini", NOTIFY_SOCKET=systemd.path, WATCHDOG_USEC="600000"
+    )
+    status = f"reporting to http://127.0.0.1:{port}/ as host, watching 2 services"
+    assert await systemd.heard("READY=1") == ["READY=1", f"STATUS={status}"]
+    await server.until(lambda: len(server.states()) >= 2)
+    told = {s["name"]: s["info"] for s in server.states()}
+    assert "NOTIFY_SOCKET" not in told["old"], "what systemd tells us is not for plugins"
+    assert "WATCHDOG_USEC" not in told["old"]
+    await systemd.heard("WATCHDOG=1")
+
+    transport: Any = child.transport
+    scene.configure(port, kept, a_section("new", "1h", "echo new"))
+    transport.signalProcess("HUP")
+    await systemd.heard("RELOADING=1")
+    await systemd.heard("READY=1")
+    await server.until(lambda: any(s["name"] == "new" for s in server.states()))
+    await child.said("1 new, 0 changed, 1 gone, 1 as before")
+
+    scene.configure(port, kept, a_section("new", "soon", "echo new"), "[wat]\n")
+    transport.signalProcess("HUP")
+    await systemd.heard("RELOADING=1")
+    (_, refused) = await systemd.heard("READY=1")
+    assert refused.startswith("STATUS=not reloaded: ")
+    assert "agent.ini:10: [service:new] period: expected a duration" in refused
+    assert refused.endswith(f"(and 1 more); still {status}")
+    await child.said("the configuration is not taken over; the one before stays in force")
+    await server.until(lambda: server.states()[-1]["name"] == "overc-agent")
+    own = server.states()[-1]
+    assert own["state"] == "WARN"
+    assert own["info"].startswith("the new configuration is not in force: ")
+
+    transport.signalProcess("TERM")
+    await systemd.heard("STOPPING=1")
+    assert await child.ended == 0, child.output
+    assert (scene.folder / "kept.runs").read_text() == "x\n", "it was not run again"
+    assert "Traceback" not in child.output
+    await systemd.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_several_files_and_a_goodbye(scene: Scene) -> None:
+    server = scene.server
+    scene.configure(server.listen(reactor), a_section("a", 60, "echo a"))
+    text = (scene.folder / "agent.ini").read_text().replace("my-key=k\n", "my-key=k\ngoodbye=2h\n")
+    (scene.folder / "agent.ini").write_text(text)
+    more = scene.folder / "more.d"
+    more.mkdir()
+    (more / "b.ini").write_text(a_section("b", 60, "pwd"))
+    child = scene.twistd("--config", "agent.ini", "--config", "more.d")
+    await server.until(lambda: len(server.states()) >= 2)
+    assert {s["name"]: s["info"] for s in server.states()} == {"a": "a", "b": str(more)}
+    assert await child.stop() == 0, child.output
+    goodbye = {s["name"]: s for s in server.states()[2:]}
+    words = "(the agent was stopped; nothing is expected of it for 2h)"
+    assert {name: (s["state"], s["period"]) for name, s in goodbye.items()} == {
+        "a": ("OK", 7200),
+        "b": ("OK", 7200),
+    }
+    assert goodbye["a"]["info"] == f"a\n{words}"

@@ -17,8 +17,20 @@ def test_which_file_is_read(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPa
     options = Options()
     options.parseOptions([])
     assert options.settings.identity.name == "environ"
+    options = Options()
     options.parseOptions(["--config", str(tmp_path / "line")])
     assert options.settings.identity.name == "line"
+
+
+def test_several_files_and_folders(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "agent.ini").write_text(INI.format("host"))
+    (tmp_path / "more.d").mkdir()
+    (tmp_path / "more.d/b.ini").write_text("[service:b]\nperiod=5\ncommand=true\n")
+    options = Options()
+    options.parseOptions(["-c", str(tmp_path / "agent.ini"), "--config", str(tmp_path / "more.d")])
+    assert [service.name for service in options.settings.services] == ["a", "b"]
+    (tmp_path / "more.d/c.ini").write_text("[service:c]\nperiod=5\ncommand=true\n")
+    assert [service.name for service in options.read().services] == ["a", "b", "c"]
 
 
 def test_all_mistakes_are_a_usage_error(
@@ -36,8 +48,10 @@ def test_all_mistakes_are_a_usage_error(
 
 
 def test_the_default_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    asked: list[list[str]] = []
     monkeypatch.delenv("OVERC_CONFIG", raising=False)
-    monkeypatch.setattr("overc.agent_tap.load", lambda path, environ, overrides: asked.append(path))
+    monkeypatch.setattr(
+        "overc.agent_tap.load", lambda paths, environ, overrides: asked.append(paths)
+    )
     Options().parseOptions([])
-    assert asked == [DEFAULT_CONFIG] == ["/etc/overc/agent.ini"]
+    assert asked == [[DEFAULT_CONFIG]] == [["/etc/overc/agent.ini"]]

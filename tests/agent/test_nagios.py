@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from overc.agent.nagios import Reading, clean, read
+from overc.agent.nagios import clean, read
 from overc.model import State
 from overc.process import Outcome
 
@@ -55,7 +55,26 @@ from overc.process import Outcome
     ],
 )
 def test_reading(outcome: Outcome, state: str, info: str) -> None:
-    assert read(outcome, 10.0) == Reading(State(state), info)
+    reading = read(outcome, 10.0)
+    assert (reading.state, reading.info) == (State(state), info)
+
+
+@pytest.mark.parametrize(
+    "outcome, own_word",
+    [
+        (Outcome(exit_code=0), True),
+        (Outcome(exit_code=77), True),
+        (Outcome(exit_code=0, truncated=True), True),
+        (Outcome(exit_code=126), False),
+        (Outcome(exit_code=127), False),
+        (Outcome(exit_code=0, timed_out=True), False),
+        (Outcome(signal=9), False),
+        (Outcome(signal=9, flooded=True), False),
+        (Outcome(error="not started"), False),
+    ],
+)
+def test_whose_word_it_is(outcome: Outcome, own_word: bool) -> None:
+    assert read(outcome, 10.0).own_word is own_word
 
 
 def test_the_time_limit_is_written_as_people_do() -> None:

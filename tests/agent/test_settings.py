@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import pathlib
+import pwd
 
 import pytest
 
-from overc.agent.settings import Server, load, parse_server
+from overc.agent.delivery_settings import Server, parse_server
+from overc.agent.service_settings import ServiceSettings
+from overc.agent.settings import AgentSettings, load
 from overc.config import ConfigError
 
 HEAD = "[overc]\nserver=http://mon:5000/\nmy-name=a\nmy-key=k\n"
@@ -154,3 +157,135 @@ def test_names_that_the_wire_cannot_carry(tmp_path: pathlib.Path) -> None:
 def test_ten_years_is_the_longest_period(tmp_path: pathlib.Path) -> None:
     (found,) = mistakes(written(tmp_path, HEAD + "[service:a]\nperiod=3651d\ncommand=x\n"))
     assert "ten years at most" in found
+
+
+def service_of(tmp_path: pathlib.Path, options: str) -> ServiceSettings:
+    text = f"{HEAD}[service:x]\nperiod=100\ncommand=x\n{options}\n"
+    return load(written(tmp_path, text), {}, {}).services[0]
+
+
+def test_where_and_how_a_command_runs(tmp_path: pathlib.Path) -> None:
+    assert service_of(tmp_path, "").folder == str(tmp_path)
+    assert service_of(tmp_path, "cwd=plugin.d/../srv").folder == str(tmp_path / "srv")
+    service = service_of(tmp_path, "cwd=/srv\nenv=A=1 B='two words' C= D=x=y A=2")
+    assert service.folder == "/srv"
+    assert service.env == (("A", "2"), ("B", "two words"), ("C", ""), ("D", "x=y"))
+
+
+@pytest.mark.parametrize(
+    "text, grace_s", [("30", 30.0), ("1m30s", 90.0), ("10%", 10.0), ("250 %", 250.0), ("0%", 0.0)]
+)
+def test_grace(tmp_path: pathlib.Path, text: str, grace_s: float) -> None:
+    assert service_of(tmp_path, f"grace={text}").grace_s == grace_s
+
+
+def test_whom_a_command_runs_as(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    nobody = pwd.getpwnam("nobody")
+    assert service_of(tmp_path, "user=nobody").user == (
+        "nobody",
+        nobody.pw_uid,
+        nobody.pw_gid,
+        nobody.pw_dir,
+    )
+    assert service_of(tmp_path, "user=root").user is None
+    monkeypatch.setattr("os.geteuid", lambda: nobody.pw_uid)
+    assert service_of(tmp_path, "user=nobody").user is None
+    with pytest.raises(ConfigError, match="user: only root may run commands as another user"):
+        service_of(tmp_path, "user=root")
+
+
+@pytest.mark.parametrize(
+    "option, reason",
+    [
+        ("env=A", "expected NAME=VALUE words, got A"),
+        ("env==1", "expected NAME=VALUE words, got =1"),
+        ("env=", "expected NAME=VALUE words, got nothing"),
+        ("env=A='", "can't be split into words"),
+        ("cwd=", "can't be empty"),
+        ("user=no such user", "there is no user 'no such user' on this machine"),
+        ("grace=often", "expected a duration"),
+        ("grace=x%", "or a part of the period, 10%"),
+        ("grace=11y", "ten years at most"),
+    ],
+)
+def test_mistakes_of_a_service(tmp_path: pathlib.Path, option: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        service_of(tmp_path, option)
+    (mistake,) = caught.value.mistakes
+    assert mistake.where.endswith(":8")
+    assert reason in mistake.reason
+
+
+def test_what_the_agent_says_of_itself(tmp_path: pathlib.Path) -> None:
+    def settings_of(options: str) -> AgentSettings:
+        text = f"{HEAD}{options}\n[service:x]\nperiod=1\ncommand=x\n"
+        return load(written(tmp_path, text), {}, {})
+
+    default = settings_of("")
+    assert (default.own_period_s, default.goodbye_s, default.concurrency) == (300, None, 8)
+    chosen = settings_of("own-state-period=1h\ngoodbye=2h\nconcurrency=20")
+    assert (chosen.own_period_s, chosen.goodbye_s, chosen.concurrency) == (3600, 7200, 20)
+    assert settings_of("own-state=no").own_period_s is None
+    for number in ("0", "-1", "1001", "many", "1.5", "\u0663"):
+        with pytest.raises(ConfigError, match="concurrency: expected a number from 1 to 1000"):
+            settings_of(f"concurrency={number}")
+    with pytest.raises(ConfigError, match="own-state: expected yes or no"):
+        settings_of("own-state=maybe")
+
+
+def test_the_name_of_its_own_state_is_taken(tmp_path: pathlib.Path) -> None:
+    text = HEAD + "{}[service:overc-agent]\nperiod=1\ncommand=x\n"
+    (mistake,) = mistakes(written(tmp_path, text.format("")))
+    assert "take another one, or own-state=no" in mistake
+    assert load(written(tmp_path, text.format("own-state=no\n")), {}, {}).own_period_s is None
+
+
+SERVICE = "[service:{}]\nperiod=1\ncommand=x\n"
+
+
+def test_several_files(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "more.d"
+    folder.mkdir()
+    (folder / "20-b.ini").write_text(SERVICE.format("b"))
+    (folder / "10-c.ini").write_text(SERVICE.format("c"))
+    for ignored in (".hidden.ini", "x.ini~", "x.txt"):
+        (folder / ignored).write_text("no [configuration")
+    main = written(tmp_path, HEAD + SERVICE.format("a"))
+    settings = load([str(folder), main], {}, {})
+    assert [service.name for service in settings.services] == ["c", "b", "a"]
+    assert [service.folder for service in settings.services] == [str(folder)] * 2 + [str(tmp_path)]
+    assert (settings.identity.name, settings.folder) == ("a", str(tmp_path))
+
+
+def test_mistakes_in_several_files(tmp_path: pathlib.Path) -> None:
+    main = written(tmp_path, HEAD + SERVICE.format("a"))
+    more = tmp_path / "more.ini"
+    more.write_text("[overc]\nserver=http://x/\n" + SERVICE.format("a") + "[service:b]\nperiod=0\n")
+    empty = tmp_path / "empty.d"
+    empty.mkdir()
+    with pytest.raises(ConfigError) as caught:
+        load([main, str(more), str(empty), str(tmp_path / "gone.ini")], {}, {})
+    assert [str(mistake).replace(f"{tmp_path}/", "") for mistake in caught.value.mistakes] == [
+        "empty.d: is a folder without a file *.ini: put one there",
+        "more.ini:1: [overc] stands in agent.ini too: leave it in one of the files",
+        "more.ini:3: [service:a] the same name as in agent.ini:5: each service needs its own",
+        "more.ini:6: [service:b] command: is missing",
+        "more.ini:7: [service:b] period: expected a whole number of seconds above 0, got '0'",
+        "gone.ini: can't be read: No such file or directory",
+    ]
+
+
+def test_nowhere_an_overc_section(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.ini").write_text(SERVICE.format("a"))
+    (tmp_path / "b.ini").write_text(SERVICE.format("b"))
+    with pytest.raises(ConfigError) as caught:
+        load(str(tmp_path), {}, {})
+    assert {str(mistake) for mistake in caught.value.mistakes} == {
+        f"{tmp_path}/a.ini: [overc] {option}: is missing"
+        for option in ("server", "my-name", "my-key")
+    }
+
+
+def test_an_empty_folder_is_the_only_mistake(tmp_path: pathlib.Path) -> None:
+    assert mistakes(str(tmp_path)) == [": is a folder without a file *.ini: put one there"]

@@ -33,3 +33,21 @@ def test_a_row_is_measured_and_printed(tmp_path: pathlib.Path, generator: list[s
     assert figures["requests/s over Y"]["goal"] == ">= 0.8"
     assert figures["errors that clients saw"]["median"] == 0
     assert list((tmp_path / "cache").iterdir()) == [], "the run's folder is left behind"
+
+
+def test_the_agent_is_measured(tmp_path: pathlib.Path) -> None:
+    found = tmp_path / "figures.json"
+    command = [
+        sys.executable, "-m", "bench", "--quick", "--only", "agent", "--own-load",
+        "--cache", str(tmp_path / "cache"), "--json", str(found),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [row] = json.loads(found.read_text())["rows"]
+    figures = {figure["name"]: figure for figure in row["figures"]}
+    assert figures["processor, of one core"]["goal"] == "<= 1"
+    assert figures["resident memory"]["goal"] == "<= 60"
+    assert figures["runs/s, reports sent"]["median"] > 1
+    assert list((tmp_path / "cache").iterdir()) == [], "the run's folder is left behind"
