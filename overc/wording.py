@@ -27,8 +27,7 @@ def moment(at: float, now_at: float, zone: tzinfo | None = None, *, seconds: boo
 
     `zone`: by whose clock; None is this machine's.
     """
-    # What comes of two clocks is off by a part of a second: 03:59:59.9 is meant to be 04:00.
-    when, now = datetime.fromtimestamp(round(at), zone), datetime.fromtimestamp(now_at, zone)
+    when, now = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now_at, zone)
     time = when.strftime("%H:%M:%S" if seconds else "%H:%M")
     day = timedelta(days=1)
     if when.date() == now.date():

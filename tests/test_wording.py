@@ -52,9 +52,3 @@ def test_moments(when: datetime, words: str) -> None:
 def test_a_moment_to_the_second() -> None:
     at = datetime(2026, 2, 28, 1, 2, 3, tzinfo=BERLIN).timestamp()
     assert moment(at, NOW.timestamp(), BERLIN, seconds=True) == "01:02:03 yesterday"
-
-
-@pytest.mark.parametrize("off_s", [-0.4, 0.0, 0.4])
-def test_a_part_of_a_second_makes_no_other_minute(off_s: float) -> None:
-    at = NOW.replace(hour=4, minute=0, second=0, microsecond=0).timestamp()
-    assert moment(at + off_s, NOW.timestamp(), BERLIN) == "04:00"

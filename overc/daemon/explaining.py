@@ -49,7 +49,8 @@ def explain(
     service = facts.service
     deadline_at = late_at = None
     if service.deadline_at is not None:
-        deadline_at = now_at + service.deadline_at - steady_at
+        # What comes of two clocks is off by a part of a second: 03:59:59.9 is meant to be 04:00.
+        deadline_at = round(now_at + service.deadline_at - steady_at)
     if service.timed_out and service.memory is not None:
         late_at = service.memory.late_at
     return Explanation(facts, deadline_at, late_at, tuple(keeps_back))

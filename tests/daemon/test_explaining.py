@@ -316,3 +316,10 @@ def test_words_without_a_time() -> None:
         ["No state was ever reported, only alerts: it can't be late."],
         ["No alert was raised. Not silenced."],
     ]
+
+
+@pytest.mark.parametrize("off_s", [-0.4, 0.0, 0.4])
+def test_a_deadline_of_two_clocks_is_a_whole_second(off_s: float) -> None:
+    service = WELL._replace(deadline_at=STEADY_AT + 600 + off_s)
+    why = explain(Facts(service, (), (), None), NOW, STEADY_AT, ())
+    assert why.deadline_at == NOW + 600
