@@ -74,7 +74,7 @@ def spawn(
         try:
             descriptors.append(os.pidfd_open(pid))
         except OSError:
-            os.kill(pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             raise
     except (OSError, ValueError, NotImplementedError):

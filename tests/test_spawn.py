@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 from process_doubles import ENV, HandReactor, Tether, real_reactor, run, shell
+from support.daemon import eventually
 from twisted.internet.defer import Deferred
 
 from overc import spawn
-from overc.process import Runner
+from overc.process import Runner, members_of
 
 pytestmark = pytest.mark.skipif(not spawn.AVAILABLE, reason="this is not Linux")
 
@@ -96,14 +97,26 @@ async def test_nothing_is_left_of_an_attempt_that_failed(
     def refuse(*args: Any, **kwargs: Any) -> int:
         raise OSError(24, "Too many open files")
 
-    trace = tmp_path / "trace"
+    started: list[int] = []
+    posix_spawn = os.posix_spawn
+
+    def note(*args: Any, **kwargs: Any) -> int:
+        started.append(posix_spawn(*args, **kwargs))
+        # Long enough for a child of its own.
+        eventually(lambda: len(members_of(started[0])) == 2)
+        return started[0]
+
     before = os.listdir("/dev/fd")
     with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_spawn", note)
         patch.setattr(os, call, refuse)
-        command = ["/bin/sh", "-c", f"sleep 1000; echo x >{trace}"]
+        command = ["/bin/sh", "-c", "sleep 1000; :"]
         watcher: Any = None
         assert not spawn.spawn(real_reactor, watcher, command, ENV, str(tmp_path))
     assert len(os.listdir("/dev/fd")) == len(before)
+    assert len(started) == (call == "pidfd_open")
+    for pid in started:
+        eventually(lambda: not members_of(pid))  # noqa: B023 - it is asked at once
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)  # noqa: ASYNC222 - it does not wait
     assert (await run(runner, ["true"], tmp_path)).exit_code == 0

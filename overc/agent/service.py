@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import traceback
 from collections.abc import Callable, Mapping
@@ -46,8 +45,7 @@ class MonitorService(Service):
 
     Note [Gathering]: plugins that are due together end one after the other. A report waits until
     the last of them has ended, so that they travel in one request, but never so long that a slow
-    plugin makes another service late. Where there are so many services that some plugin ends all
-    the time, there is one request in a second.
+    plugin makes another service late.
     """
 
     def __init__(
@@ -66,7 +64,6 @@ class MonitorService(Service):
         self._commands = commands
         self._failures: dict[str, float] = {}
         self._refused = ""
-        self._gathered_at = -math.inf
         self._changing = DeferredLock()
         self._goodbye = Goodbye()
         self._link = Link(reactor, settings, parts, random=random, failed=self.failed)
@@ -164,11 +161,8 @@ class MonitorService(Service):
         self._send_in(min(GATHER_MOST_S, GATHER * report.period_s))
 
     def all_reported(self) -> None:
-        """Wait for no more, unless something was sent just now."""
-        now = self._reactor.seconds()
-        if self._gathered_at <= now:
-            self._gathered_at = max(now, self._gathered_at + GATHER_MOST_S)
-        self._link.delivery.send_by(self._gathered_at)
+        """Wait for no more."""
+        self._send_in(0.0)
 
     def failed(self, error: Exception) -> None:
         """Log an error that nobody expected, and tell the server's people of it."""

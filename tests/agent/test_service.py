@@ -223,6 +223,7 @@ def test_a_reload_may_change_the_name() -> None:
     assert not fired(done)
     answer.callback(None)
     assert fired(done)
+    assert [outbox.running for outbox in bench.outboxes] == [0, 1]
     assert [state.info for states in bench.pusher.states for state in states] == [
         "fine",
         "old name",
