@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STATUS_PATH = "/api/set/service/status"
+PING_PATH = "/api/ping"
 SPARE_S = 30
 """A generator that takes so much longer than it was told hangs."""
 
