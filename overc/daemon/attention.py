@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.task import LoopingCall
 
 from overc.clock import Clock
 from overc.daemon import resuming
 from overc.daemon.raising import Raiser, add_rows, as_silence, hush, let_stand
 from overc.daemon.resuming import Due, Kept
+from overc.daemon.rounds import Rounds
 from overc.daemon.routing import Key, Route, find_silence, open_at
 from overc.daemon.store import alerts, silences, standing
 from overc.daemon.store.alerts import KeptRow
@@ -60,30 +59,24 @@ class Attention(Service):
         self._attend = Attend(raiser, routes)
         self._routes = tuple(routes)
         self._alerts_raised = alerts_raised
-        self._loop = LoopingCall(self._guarded_round)
-        self._loop.clock = reactor
+        self._rounds = Rounds(
+            reactor,
+            log,
+            self.round,
+            failed="reminders and silences were not looked at",
+            works="reminders and silences are looked at again",
+            timeout_s=ROUND_TIMEOUT_S,
+        )
         self._taken_up = False
-        self._failing = False
-        self._under_way: Deferred[None] | None = None
 
     def startService(self) -> None:
         super().startService()
         self._taken_up = False
-        self._loop.start(ROUND_S)
+        self._rounds.start(ROUND_S)
 
     async def stopService(self) -> None:
         super().stopService()
-        if self._loop.running:
-            self._loop.stop()
-        if self._under_way is not None:
-            await self._under_way
-
-    def _guarded_round(self) -> Deferred[None]:
-        done = ensureDeferred(self.round())
-        done.addTimeout(ROUND_TIMEOUT_S, self._reactor)
-        done.addCallbacks(self._succeeded, self._failed)
-        self._under_way = done
-        return done
+        await self._rounds.stop()
 
     async def round(self) -> None:
         """Do all that is due."""
@@ -102,16 +95,6 @@ class Attention(Service):
             if sent:
                 self._alerts_raised()
             more = found == CHUNK
-
-    def _succeeded(self, _: None) -> None:
-        if self._failing:
-            log.info("reminders and silences are looked at again")
-        self._failing = False
-
-    def _failed(self, failure: Any) -> None:
-        if not self._failing:
-            log.failure("reminders and silences were not looked at", failure=failure)
-        self._failing = True
 
 
 def take_up_reminders(tx: Transaction, routes: Iterable[Route], now_at: float) -> None:

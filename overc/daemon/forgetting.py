@@ -14,13 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.task import LoopingCall
 
 from overc.clock import Clock
 from overc.daemon import judge
 from overc.daemon.expectations import Expectations
 from overc.daemon.recording import Recorder, Times
+from overc.daemon.rounds import Rounds
 from overc.daemon.store import records
 from overc.daemon.store.engine import Store
 from overc.logging import get_logger
@@ -53,30 +52,25 @@ class Forgetting(Service):
         self._recorder = recorder
         self._expectations = expectations
         self._alerts_raised = alerts_raised
-        self._loop = LoopingCall(self._guarded_round)
-        self._loop.clock = reactor
+        self._rounds = Rounds(
+            reactor,
+            log,
+            self.round,
+            failed="silent services can't be forgotten, the next try follows",
+            works="silent services are forgotten again",
+        )
         self._started_at = 0.0
         self._apart_s: float | None = None
-        self._failing = False
-        self._under_way: Deferred[None] | None = None
 
     def startService(self) -> None:
         super().startService()
         if self._expectations.shortest_expiry_s() is not None:
             self._started_at = self._clock.steady()
-            self._loop.start(ROUND_S, now=False)
+            self._rounds.start(ROUND_S, now=False)
 
     async def stopService(self) -> None:
         super().stopService()
-        if self._loop.running:
-            self._loop.stop()
-        if self._under_way is not None:
-            await self._under_way
-
-    def _guarded_round(self) -> Deferred[None]:
-        self._under_way = ensureDeferred(self.round())
-        self._under_way.addCallbacks(self._succeeded, self._failed)
-        return self._under_way
+        await self._rounds.stop()
 
     async def round(self) -> None:
         """Forget every service whose time has come, each in a transaction of its own."""
@@ -114,13 +108,3 @@ class Forgetting(Service):
     def _stepped(self) -> bool:
         before_s, self._apart_s = self._apart_s, self._clock.wall() - self._clock.steady()
         return before_s is not None and abs(self._apart_s - before_s) > STEP_S
-
-    def _succeeded(self, _: None) -> None:
-        if self._failing:
-            log.info("silent services are forgotten again")
-        self._failing = False
-
-    def _failed(self, failure: Any) -> None:
-        if not self._failing:
-            log.failure("silent services can't be forgotten, the next try follows", failure=failure)
-        self._failing = True

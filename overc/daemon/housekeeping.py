@@ -19,12 +19,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import ensureDeferred
 
 from overc.clock import Clock
 from overc.daemon import archiving
 from overc.daemon.rest import Rest
+from overc.daemon.rounds import Rounds
 from overc.daemon.store import archive
 from overc.daemon.store.archive import PERF_BUCKETS, STATE_BUCKETS, Buckets
 from overc.daemon.store.engine import Store
@@ -71,10 +71,13 @@ class Housekeeping(Service):
         self._store = store
         self._clock = clock
         self._retention = retention
-        self._loop = LoopingCall(self._guarded_round)
-        self._loop.clock = reactor
-        self._failing = False
-        self._under_way: Deferred[None] | None = None
+        self._rounds = Rounds(
+            reactor,
+            log,
+            self.round,
+            failed="housekeeping failed, its next round follows",
+            works="housekeeping works again",
+        )
         self._rest = Rest(reactor)
         self._settled_id = 0
         self._newest_id = 0
@@ -84,20 +87,12 @@ class Housekeeping(Service):
     def startService(self) -> None:
         super().startService()
         self._settled_id = self._newest_id = 0
-        self._loop.start(ROUND_S)
+        self._rounds.start(ROUND_S)
 
     async def stopService(self) -> None:
         super().stopService()
-        if self._loop.running:
-            self._loop.stop()
         self._rest.wake()
-        if self._under_way is not None:
-            await self._under_way
-
-    def _guarded_round(self) -> Deferred[None]:
-        self._under_way = ensureDeferred(self.round())
-        self._under_way.addCallbacks(self._succeeded, self._failed)
-        return self._under_way
+        await self._rounds.stop()
 
     async def round(self) -> None:
         """Do all that there is to do, in small batches, each job in its turn."""
@@ -204,13 +199,3 @@ class Housekeeping(Service):
     async def _pause(self, pause_s: float) -> None:
         if self.running:
             await self._rest.pause(pause_s)
-
-    def _succeeded(self, _: None) -> None:
-        if self._failing:
-            log.info("housekeeping works again")
-        self._failing = False
-
-    def _failed(self, failure: Any) -> None:
-        if not self._failing:
-            log.failure("housekeeping failed, its next round follows", failure=failure)
-        self._failing = True

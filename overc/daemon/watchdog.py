@@ -17,11 +17,10 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.task import LoopingCall
 
 from overc.clock import Clock
 from overc.daemon.recording import Recorder, Times
+from overc.daemon.rounds import Rounds
 from overc.daemon.store import records
 from overc.daemon.store.engine import Store
 from overc.logging import get_logger
@@ -62,16 +61,20 @@ class Watchdog(Service):
         self._clock = clock
         self._recorder = recorder
         self._alerts_raised = alerts_raised
-        self._loop = LoopingCall(self._guarded_tick)
-        self._loop.clock = reactor
+        self._rounds = Rounds(
+            reactor,
+            log,
+            self.tick,
+            failed="the watchdog's tick failed, the next one follows",
+            works="the watchdog works again",
+            timeout_s=TICK_TIMEOUT_S,
+        )
         self._started_at: float | None = None
         self._last_tick_at: float | None = None
         self._apart_s: float | None = None
         self._excused = False
         self._held_s = 0.0
         self._held_until_at = 0.0
-        self._failing = False
-        self._under_way: Deferred[None] | None = None
 
     def lag_s(self) -> float:
         """Return by how many seconds the watchdog is behind; 0 when it is healthy."""
@@ -94,21 +97,11 @@ class Watchdog(Service):
     def startService(self) -> None:
         super().startService()
         self._started_at = self._clock.steady()
-        self._loop.start(TICK_S)
+        self._rounds.start(TICK_S)
 
     async def stopService(self) -> None:
         super().stopService()
-        if self._loop.running:
-            self._loop.stop()
-        if self._under_way is not None:
-            await self._under_way
-
-    def _guarded_tick(self) -> Deferred[None]:
-        tick = ensureDeferred(self.tick())
-        tick.addTimeout(TICK_TIMEOUT_S, self._reactor)
-        tick.addCallbacks(self._succeeded, self._failed)
-        self._under_way = tick
-        return tick
+        await self._rounds.stop()
 
     async def tick(self) -> None:
         """Grant grace if it is due, then judge all that is late now."""
@@ -175,14 +168,3 @@ class Watchdog(Service):
         raised = await self._store.write("mark services late", self._recorder.mark_late, ids, now)
         if raised:
             self._alerts_raised()
-
-    def _succeeded(self, _: None) -> None:
-        if self._failing:
-            log.info("the watchdog works again")
-        self._failing = False
-
-    def _failed(self, failure: Any) -> None:
-        # Once for each series: a database that is away would fill the log four times a second.
-        if not self._failing:
-            log.failure("the watchdog's tick failed, the next one follows", failure=failure)
-        self._failing = True
