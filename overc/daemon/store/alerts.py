@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from overc.daemon.store.engine import CHUNKS, Row, Transaction
+from overc.daemon.store.engine import Row, Transaction
 from overc.daemon.store.records import RaisedAlert
 
 OUTBOX = (
@@ -159,16 +159,3 @@ def kept_back(tx: Transaction, silence_ids: Iterable[int]) -> list[KeptRow]:
     )
     found = tx.fetch_in(sql, silence_ids)
     return sorted(KeptRow._make((*row[:-1], row[-1] == 1)) for row in found)
-
-
-def execute_in(tx: Transaction, sql: str, keys: Iterable[object], *values: object) -> None:
-    """Run a statement with `in (:keys)` for any number of keys, after its other values.
-
-    See Note [Chunks of fixed sizes] in engine.py.
-    """
-    left = list(dict.fromkeys(keys))
-    for at in range(0, len(left), CHUNKS[0]):
-        chunk = left[at : at + CHUNKS[0]]
-        size = min(size for size in CHUNKS if size >= len(chunk))
-        chunk += chunk[-1:] * (size - len(chunk))
-        tx.execute(sql.replace(":keys", ",".join("?" * size)), *values, *chunk)

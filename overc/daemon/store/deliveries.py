@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from overc.daemon.store.engine import CHUNKS, Row, Transaction
+from overc.daemon.store.engine import Row, Transaction
 
 FIRST_ATTEMPTS = 1
 LAST_ATTEMPTS = 20
@@ -204,13 +204,13 @@ def load(tx: Transaction, ids: Sequence[int]) -> list[Delivery]:
 
 def claim(tx: Transaction, ids: Sequence[int], node: str, now_at: float, until_at: float) -> bool:
     """Take rows for a node; say whether all of them were still there to be taken."""
-    taken = _for_ids(
-        tx,
+    taken = tx.execute_in(
         "update outbox set claimed_until = ?, claimed_by = ? where id in (:keys)"
         " and status = 'pending' and (claimed_until is null or claimed_until <= ?)",
         ids,
-        [until_at, node],
-        [now_at],
+        until_at,
+        node,
+        after=[now_at],
     )
     if taken == len(ids):
         return True
@@ -221,13 +221,11 @@ def claim(tx: Transaction, ids: Sequence[int], node: str, now_at: float, until_a
 
 def release(tx: Transaction, ids: Sequence[int], node: str, until_at: float) -> None:
     """Give back what `claim` took until then, for others to send."""
-    _for_ids(
-        tx,
+    tx.execute_in(
         "update outbox set claimed_until = null"
         " where id in (:keys) and claimed_by = ? and claimed_until = ?",
         ids,
-        [],
-        [node, until_at],
+        after=[node, until_at],
     )
 
 
@@ -242,12 +240,12 @@ def release_all(tx: Transaction, node: str) -> None:
 
 def mark_sent(tx: Transaction, ids: Sequence[int], tried: Tried) -> None:
     """Keep that a message was delivered."""
-    _for_ids(
-        tx,
+    tx.execute_in(
         "update outbox set status = 'sent', tries = tries + 1, tried_at = ?, outcome = ?,"
         " claimed_until = null where id in (:keys)",
         ids,
-        [tried.tried_at, _cut(tried.words)],
+        tried.tried_at,
+        _cut(tried.words),
     )
     _add_attempts(tx, ids, tried, delivered=True)
 
@@ -265,16 +263,18 @@ def mark_failed(
     The others are tried again at `next_at`, or at the end of their time where that is earlier.
     """
     # In this order: MariaDB sets one column after the other.
-    _for_ids(
-        tx,
+    tx.execute_in(
         "update outbox set expires_at = coalesce(expires_at, due_at + ?), due_at = ?,"
         " tries = tries + 1, tried_at = ?, outcome = ?, message_id = ?, claimed_until = null"
         " where id in (:keys) and status = 'pending'",
         ids,
-        [retry_for_s, next_at, tried.tried_at, _cut(tried.words), message_id],
+        retry_for_s,
+        next_at,
+        tried.tried_at,
+        _cut(tried.words),
+        message_id,
     )
-    _for_ids(
-        tx,
+    tx.execute_in(
         "update outbox set due_at = expires_at"
         " where id in (:keys) and status = 'pending' and expires_at < due_at",
         ids,
@@ -304,8 +304,7 @@ def give_up_expired(
 
 def _give_up(tx: Transaction, rows: Sequence[Row]) -> list[GivenUp]:
     given_up = sorted({GivenUp(*row) for row in rows})
-    _for_ids(
-        tx,
+    tx.execute_in(
         "update outbox set status = 'undelivered', claimed_until = null"
         " where id in (:keys) and status = 'pending'",
         [row.id for row in given_up],
@@ -329,8 +328,7 @@ def cancel_recoveries(tx: Transaction, plugin: str, service_ids: Iterable[int]) 
     """Cancel recoveries that wait, of problems that were given up; return how many."""
     # fetch_in has its other values first.
     needless = tx.fetch_in(_NEEDLESS, set(service_ids), plugin)
-    return _for_ids(
-        tx,
+    return tx.execute_in(
         "update outbox set status = 'cancelled' where id in (:keys) and status = 'pending'",
         sorted({id_ for (id_,) in needless}),
     )
@@ -350,7 +348,7 @@ def hurry(tx: Transaction, plugin: str, now_at: float) -> None:
     """Let everything be due now that waits for its next try, and what is due right after that."""
     ids = [id_ for (id_,) in tx.fetch(_FOLLOWING, plugin, now_at)]
     sql = "update outbox set due_at = ? where id in (:keys) and status = 'pending'"
-    _for_ids(tx, sql, ids, [now_at])
+    tx.execute_in(sql, ids, now_at)
 
 
 def stay_due(tx: Transaction, plugin: str, was_at: float, now_at: float, retry_max_s: float) -> int:
@@ -426,24 +424,3 @@ def _add_attempts(tx: Transaction, ids: Sequence[int], tried: Tried, *, delivere
 
 def _cut(words: str) -> str:
     return words[-WORDS_CHARS:]
-
-
-def _for_ids(
-    tx: Transaction,
-    sql: str,
-    ids: Sequence[int],
-    before: Sequence[object] = (),
-    after: Sequence[object] = (),
-) -> int:
-    """Run a statement with `in (:keys)` for any number of ids; return how many rows it changed.
-
-    `before` and `after`: the values of the marks on both sides of the keys. See Note [Chunks of
-    fixed sizes] in engine.py.
-    """
-    changed = 0
-    for at in range(0, len(ids), CHUNKS[0]):
-        chunk = list(ids[at : at + CHUNKS[0]])
-        size = min(size for size in CHUNKS if size >= len(chunk))
-        keys = chunk + chunk[-1:] * (size - len(chunk))
-        changed += tx.execute(sql.replace(":keys", ",".join("?" * size)), *before, *keys, *after)
-    return changed

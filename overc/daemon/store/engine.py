@@ -64,6 +64,19 @@ class Transaction:
             found += self.fetch(sql.replace(":keys", marks), *values, *chunk)
         return found
 
+    def execute_in(
+        self, sql: str, keys: Iterable[Any], *values: Any, after: Sequence[Any] = ()
+    ) -> int:
+        """Run a statement with `in (:keys)` for any number of keys, after its other values.
+
+        `after`: the values behind the keys. Returns how many rows it changed.
+        """
+        changed = 0
+        for chunk in self._filled_chunks(list(dict.fromkeys(keys))):
+            marks = ",".join("?" * len(chunk))
+            changed += self.execute(sql.replace(":keys", marks), *values, *chunk, *after)
+        return changed
+
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> list[int]:
         """Insert rows by as few statements as can be; return their ids in order."""
         ids: list[int] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from overc.daemon.store.alerts import execute_in
 from overc.daemon.store.engine import Transaction
 
 WINDOW_AUTHOR = "maintenance "
@@ -87,7 +86,7 @@ def set_warned(tx: Transaction, silence_id: int, now_at: float) -> bool:
 
 def close(tx: Transaction, ids: Iterable[int], now_at: float) -> None:
     """Keep that it was said what silences kept back."""
-    execute_in(tx, "update silences set closed_at = ? where id in (:keys)", ids, now_at)
+    tx.execute_in("update silences set closed_at = ? where id in (:keys)", ids, now_at)
 
 
 class Troubled(NamedTuple):
@@ -113,6 +112,6 @@ def acknowledge(tx: Transaction, service_id: int, author: str, reason: str, now_
 def clear_acks(tx: Transaction, service_ids: Iterable[int]) -> None:
     # Nearly always there is none, and then nothing is written.
     found = tx.fetch_in("select service_id from acks where service_id in (:keys)", service_ids)
-    execute_in(
-        tx, "delete from acks where service_id in (:keys)", {service_id for (service_id,) in found}
+    tx.execute_in(
+        "delete from acks where service_id in (:keys)", {service_id for (service_id,) in found}
     )

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from overc.daemon.store.alerts import execute_in
 from overc.daemon.store.engine import Transaction
 
 K = TypeVar("K")
@@ -59,7 +58,7 @@ def remove(tx: Transaction, problems: Iterable[tuple[int, str]]) -> None:
     """Forget problems that are over, of services and topics, at all plugins."""
     for topic, ids in _by(((topic, id_) for id_, topic in problems)):
         sql = "delete from standing where topic = ? and service_id in (:keys)"
-        execute_in(tx, sql, ids, topic)
+        tx.execute_in(sql, ids, topic)
 
 
 def told(
@@ -84,7 +83,7 @@ def told(
         ((row.topic, (row.service_id, row.topic) in waits), row.service_id) for row in meant
     ):
         remind_at = None if remind_s is None or waiting else at + remind_s
-        execute_in(tx, sql, ids, at, remind_at, plugin, topic)
+        tx.execute_in(sql, ids, at, remind_at, plugin, topic)
 
 
 def drop_untold(
@@ -103,8 +102,7 @@ def drop_untold(
     waits = _waiting(tx, plugin, {row.service_id for row in meant})
     left = [row for row in meant if (row.service_id, row.topic) not in waits]
     for topic, rows in _by((row.topic, row) for row in left if row.told_at is None):
-        execute_in(
-            tx,
+        tx.execute_in(
             "delete from standing where plugin = ? and topic = ? and service_id in (:keys)",
             [row.service_id for row in rows],
             plugin,
@@ -210,7 +208,7 @@ def _set_remind_at(
     sql = (
         "update standing set remind_at = ? where plugin = ? and topic = ? and service_id in (:keys)"
     )
-    execute_in(tx, sql, service_ids, at, plugin, topic)
+    tx.execute_in(sql, service_ids, at, plugin, topic)
 
 
 def _by(pairs: Iterable[tuple[K, V]]) -> ItemsView[K, list[V]]:
