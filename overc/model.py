@@ -170,3 +170,31 @@ class Alert(NamedTuple):
     """The state before the one that this tells of."""
     since_at: float | None = None
     """By the wall clock: since when the problem lasts or, at its recovery, lasted."""
+
+
+class Notice(NamedTuple):
+    """One alert that was raised, with all that a message may say of it."""
+
+    alert_id: int
+    channel: str
+    event: str
+    severity: str
+    message: str
+    raised_at: float
+    phase: str
+    topic: str
+    server: str | None
+    """The title, for people; None: it is about OverC itself."""
+    server_id: int | None
+    service: str | None
+    """The title; None: it is about the server as a whole."""
+    service_id: int | None
+    server_name: str | None
+    service_name: str | None
+    state: str | None
+    """The state that was current when the alert was raised; None: the service has none."""
+    info: str | None
+    previous: str | None
+    since_at: float | None
+    """Since when the problem lasts or, at its recovery, lasted."""
+    reminder: bool = False

@@ -285,8 +285,7 @@ class Worker:
         found = await self._store.read("read alerts", deliveries.load, parcel.ids)
         if not found:
             return  # deleted, with their service
-        there = {delivery.id for delivery in found}
-        parcel = parcel._replace(rows=tuple(row for row in parcel.rows if row.id in there))
+        parcel = parcel._replace(rows=tuple(row for row in parcel.rows if row.id in found))
         message = grouping.message(parcel, found)
         begun_at = self._clock.steady()
         attempt = None if self._stopping else await self._send(message)

@@ -18,9 +18,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-from overc.daemon.messages import Kind, Message, Notice
-from overc.daemon.store.deliveries import Delivery, Due, Liveness
-from overc.model import Phase, Topic
+from overc.daemon.messages import Kind, Message
+from overc.daemon.store.deliveries import Due, Liveness
+from overc.model import Notice, Phase, Topic
 
 ROWS_MAX = 500
 """In one message: what follows from it is written in one transaction."""
@@ -167,10 +167,9 @@ def _by_server(rows: Sequence[Due]) -> list[Due]:
     return sorted(rows, key=lambda row: places[row.server_id])
 
 
-def message(parcel: Parcel, found: Sequence[Delivery]) -> Message:
-    """Return the message of a parcel of which these rows are still there: one or more."""
-    by_id = {delivery.id: delivery for delivery in found}
-    notices = tuple(Notice(*by_id[row.id][1:]) for row in parcel.rows if row.id in by_id)
+def message(parcel: Parcel, found: Mapping[int, Notice]) -> Message:
+    """Return the message of a parcel; `found`: the rows that are still there, one or more."""
+    notices = tuple(found[row.id] for row in parcel.rows if row.id in found)
     if len(notices) == 1:
         summary = parcel.kind is Kind.SUMMARY
         return Message(Kind.SUMMARY if summary else Kind.SINGLE, notices)

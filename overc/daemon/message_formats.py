@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from overc.daemon.messages import (
     OWN_TITLE,
     Message,
-    Notice,
     duration_s,
     headline,
     is_single,
@@ -19,7 +18,7 @@ from overc.daemon.messages import (
     title_of,
 )
 from overc.daemon.plaintext import clean, iso
-from overc.model import Phase, Topic
+from overc.model import Notice, Phase, Topic
 
 JSON_VERSION = 1
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from overc.daemon.plaintext import clean, stamp
-from overc.model import Phase, Topic
+from overc.model import Notice, Phase, Topic
 from overc.wording import span
 
 OWN_TITLE = "OverC"
@@ -21,34 +21,6 @@ LISTED = 20
 """How many alerts a text lists; of the others it gives the number."""
 
 LISTED_BYTES = 200
-
-
-class Notice(NamedTuple):
-    """One alert, with all that a message may say of it."""
-
-    alert_id: int
-    channel: str
-    event: str
-    severity: str
-    message: str
-    raised_at: float
-    phase: str
-    topic: str
-    server: str | None
-    """The title, for people; None: it is about OverC itself."""
-    server_id: int | None
-    service: str | None
-    """The title; None: it is about the server as a whole."""
-    service_id: int | None
-    server_name: str | None
-    service_name: str | None
-    state: str | None
-    """The state that was current when the alert was raised; None: the service has none."""
-    info: str | None
-    previous: str | None
-    since_at: float | None
-    """Since when the problem lasts or, at its recovery, lasted."""
-    reminder: bool = False
 
 
 class Kind(str, enum.Enum):

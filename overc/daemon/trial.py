@@ -9,10 +9,10 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
 from overc.clock import Clock
-from overc.daemon.messages import Kind, Message, Notice
+from overc.daemon.messages import Kind, Message
 from overc.daemon.senders import Attempt, Sender
 from overc.logging import get_logger, one_line
-from overc.model import Phase, State, Topic
+from overc.model import Notice, Phase, State, Topic
 
 WORDS = "This is a test of the alert channel, nothing is wrong"
 

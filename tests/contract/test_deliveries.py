@@ -16,7 +16,6 @@ from overc.daemon.store import alerts, deliveries, records, status
 from overc.daemon.store.deliveries import (
     FIRST_ATTEMPTS,
     LAST_ATTEMPTS,
-    Delivery,
     Failing,
     Liveness,
     Look,
@@ -24,7 +23,7 @@ from overc.daemon.store.deliveries import (
 )
 from overc.daemon.store.engine import Store, Transaction
 from overc.daemon.store.records import RaisedAlert
-from overc.model import Alert, Channel, Phase, State, Topic
+from overc.model import Alert, Channel, Notice, Phase, State, Topic
 
 T0 = WALL_AT
 DAY_S = 86400.0
@@ -160,17 +159,17 @@ async def test_what_a_message_says(database: Database, post: Post) -> None:
     own_alert, own = await post.raise_alert(NOTICE)
     row_id = await post.write(add)
     found = await post.store.read("read", deliveries.load, [row_id, own, own + 100])
-    assert found == [
-        Delivery(
-            own, own_alert, "alert-plugin", "failed", "FAIL", "log failed", T0, "note", "",
+    assert found == {
+        own: Notice(
+            own_alert, "alert-plugin", "failed", "FAIL", "log failed", T0, "note", "",
             None, None, None, None, None, None, None, None, None, None, False,
         ),
-        Delivery(
-            row_id, own_alert + 1, "service:state", "WARN", "WARN", "sé \N{BUG}", T0, "problem",
+        row_id: Notice(
+            own_alert + 1, "service:state", "WARN", "WARN", "sé \N{BUG}", T0, "problem",
             "state", "Web server", server, "Disk", disk, "web1", "disk", "WARN", "90 %", "OK",
             T0 - 5, True,
         ),
-    ]  # fmt: skip
+    }  # fmt: skip
 
 
 @pytest_twisted.ensureDeferred

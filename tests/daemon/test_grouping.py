@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overc.daemon.grouping import ROWS_MAX, message, plan
-from overc.daemon.messages import Kind, Message, Notice
-from overc.daemon.store.deliveries import Delivery, Due, Liveness
+from overc.daemon.messages import Kind, Message
+from overc.daemon.store.deliveries import Due, Liveness
+from overc.model import Notice
 
 NOW_AT = 1000.0
 MANY = 50
@@ -240,20 +241,19 @@ def test_each_row_goes_once_and_none_overtakes_another_one(
         assert parcel.message_id == min(row.alert_id for row in parcel.rows)
 
 
-def a_delivery(row: Due, event: str = "alert", channel: str = "api") -> Delivery:
-    return Delivery(
-        row.id, row.alert_id, channel, event, "FAIL", f"number {row.id}", 900.0 + row.id,
+def a_notice(row: Due) -> Notice:
+    return Notice(
+        row.alert_id, "api", "alert", "FAIL", f"number {row.id}", 900.0 + row.id,
         row.phase, row.topic, "Web", row.server_id, "Disk", row.service_id, "web1", "disk",
         "OK", "fine", None, 800.0 + row.id, row.reminder,
     )  # fmt: skip
 
 
-def test_a_delivery_becomes_a_notice() -> None:
-    assert Delivery._fields[1:] == Notice._fields
+def test_one_notice_is_a_message() -> None:
     row = note(1, 11, 1)
     [parcel] = plan([row], {}, MANY, NOW_AT)
-    found = message(parcel, [a_delivery(row)])
-    assert found == Message(Kind.SINGLE, (Notice(*a_delivery(row)[1:]),))
+    found = message(parcel, {row.id: a_notice(row)})
+    assert found == Message(Kind.SINGLE, (a_notice(row),))
     assert found.alert_id == parcel.message_id == 101
 
 
@@ -274,7 +274,7 @@ def test_since_when_a_server_was_silent(
     if kind in (Kind.RETURNED, Kind.BACK):
         hosts = {1: Liveness(0, 2, 999.0)}
     [parcel] = plan(rows, hosts, MANY, NOW_AT)
-    found = message(parcel, [a_delivery(row) for row in rows])
+    found = message(parcel, {row.id: a_notice(row) for row in rows})
     assert (found.kind, found.since_at) == (kind, since_at)
     assert [notice.alert_id for notice in found.notices] == [row.alert_id for row in rows]
 
@@ -282,9 +282,9 @@ def test_since_when_a_server_was_silent(
 def test_what_is_gone_is_left_out() -> None:
     rows = [late(1, 11), late(2, 12), late(3, 13)]
     [parcel] = plan(rows, ALL_LATE, MANY, NOW_AT)
-    two = message(parcel, [a_delivery(rows[1]), a_delivery(rows[2])])
+    two = message(parcel, {row.id: a_notice(row) for row in rows[1:]})
     assert (two.kind, two.alert_id) == (Kind.SILENT, 102)
-    one = message(parcel, [a_delivery(rows[1])])
+    one = message(parcel, {rows[1].id: a_notice(rows[1])})
     assert (one.kind, one.alert_id, one.since_at) == (Kind.SINGLE, 102, None)
 
 
@@ -300,7 +300,7 @@ def test_what_a_silence_kept_back_travels_together() -> None:
         (Kind.SINGLE, (rows[2],)),
         (Kind.SUMMARY, (rows[3],)),
     ]
-    alone = message(parcels[2], [a_delivery(rows[3])])
+    alone = message(parcels[2], {rows[3].id: a_notice(rows[3])})
     assert (alone.kind, len(alone.notices)) == (Kind.SUMMARY, 1)
 
 

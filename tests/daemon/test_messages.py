@@ -9,12 +9,12 @@ from overc.daemon.messages import (
     LISTED_BYTES,
     Kind,
     Message,
-    Notice,
     duration_s,
     headline,
     last_of_each,
     render_text,
 )
+from overc.model import Notice
 
 CHANGED = '[service:state/WARN] State changed: "OK" -> "WARN"\n'
 RECOVERED = '[service:state/OK] State changed: "FAIL" -> "OK"\nCurrent: OK: fine\n'

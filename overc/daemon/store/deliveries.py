@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from overc.daemon.store.engine import Row, Transaction
+from overc.model import Notice
 
 FIRST_ATTEMPTS = 1
 LAST_ATTEMPTS = 20
@@ -67,31 +68,6 @@ class Look(NamedTuple):
     It makes as many messages at least."""
     shared: bool
     """Other nodes may send the same, so it has to be claimed first."""
-
-
-class Delivery(NamedTuple):
-    """A row of the outbox, with the alert that it is to carry."""
-
-    id: int
-    alert_id: int
-    channel: str
-    event: str
-    severity: str
-    message: str
-    raised_at: float
-    phase: str
-    topic: str
-    server: str | None
-    server_id: int | None
-    service: str | None
-    service_id: int | None
-    server_name: str | None
-    service_name: str | None
-    state: str | None
-    info: str | None
-    previous: str | None
-    since_at: float | None
-    reminder: bool
 
 
 class Tried(NamedTuple):
@@ -196,10 +172,10 @@ _LOAD = (
 )
 
 
-def load(tx: Transaction, ids: Sequence[int]) -> list[Delivery]:
-    """Return rows that wait with all that a message says of them, in order."""
-    # The last chunk may name a row twice, but then finds it once.
-    return sorted(Delivery._make((*row[:-1], row[-1] == 1)) for row in tx.fetch_in(_LOAD, ids))
+def load(tx: Transaction, ids: Sequence[int]) -> dict[int, Notice]:
+    """Return what a message says of rows that wait, by their ids."""
+    found = tx.fetch_in(_LOAD, ids)
+    return {id_: Notice._make((*columns, reminder == 1)) for id_, *columns, reminder in found}
 
 
 def claim(tx: Transaction, ids: Sequence[int], node: str, now_at: float, until_at: float) -> bool:
