@@ -16,10 +16,11 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from overc.agent.service_settings import parse_yes_no
 from overc.config import Section, parse_duration
+from overc.http_urls import split_credentials, split_http
 
 SPOOL_AGE_S = 24 * 3600.0
 SPOOL_BYTES = 64 * 1024 * 1024
@@ -128,26 +129,10 @@ def parse_servers(text: str) -> tuple[Server, ...]:
 def parse_server(text: str) -> Server:
     """Return the parts of a server's URL. Raises ValueError with a sentence, without secrets."""
     expected = "expected a URL such as http://user:password@mon.example.com:5000/"
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as e:
-        # The reason may quote the password, when it holds a character that ends the host.
-        kind = "the port is not a number" if "ort" in str(e) else "the host can't be read"
-        raise ValueError(f"{expected}: {kind}") from None
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{expected}: it has to start with http:// or https://")
-    if not parts.hostname:
-        raise ValueError(f"{expected}: the host is missing")
+    parts = split_http(text, expected)
     if parts.query or parts.fragment:
         raise ValueError(f"{expected}: it can't hold a ? or #; write them as %3F and %23")
-    if not text.isprintable() or " " in text:
-        raise ValueError(f"{expected}: it can't hold white space or control characters")
-    if port == 0:
-        raise ValueError(f"{expected}: the port can't be 0")
-    credentials = None
-    if "@" in parts.netloc:
-        credentials = (unquote(parts.username or ""), unquote(parts.password or ""))
+    _, credentials = split_credentials(text)
     host = parts.netloc.rpartition("@")[2]
     path = parts.path if parts.path.endswith("/") else parts.path + "/"
     return Server(f"{parts.scheme}://{host}{path}", credentials)

@@ -6,7 +6,7 @@ Whoever answers there has to raise the alarm when the calls stay away, since thi
 from __future__ import annotations
 
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from overc import __version__
 from overc.daemon.rest import Rest
 from overc.daemon.vitals import Pulse
+from overc.http_urls import split_credentials
 from overc.logging import get_logger, one_line
 from overc.transport import ExchangeError, Reply, exchange
 
@@ -132,12 +133,3 @@ class Heartbeat(Service):
             target = (reply.headers.getRawHeaders("location") or ["another address"])[0]
             return f"{host} redirects to {one_line(target)}: put the final URL into heartbeat-url"
         return "" if reply.code < 300 else f"{host} answers {reply.code}: check heartbeat-url"
-
-
-def split_credentials(url: str) -> tuple[str, tuple[str, str] | None]:
-    """Return a URL without its `user:password@`, and those two, decoded."""
-    parts = urlsplit(url)
-    if parts.username is None:
-        return url, None
-    plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    return plain, (unquote(parts.username), unquote(parts.password or ""))

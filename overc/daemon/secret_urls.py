@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urldefrag, urlsplit
+
+from overc.http_urls import split_credentials, split_http
 
 HIDDEN = "***"
 
@@ -25,21 +27,7 @@ class Webhook(NamedTuple):
 
 def parse_http(text: str) -> str:
     """Check an address for requests of ours. Raises ValueError without the text: it is secret."""
-    expected = "expected a URL such as https://chat.example.com/hooks/abc"
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as e:
-        kind = "the port is not a number" if "ort" in str(e) else "the host can't be read"
-        raise ValueError(f"{expected}: {kind}") from None
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{expected}: it has to start with http:// or https://")
-    if not parts.hostname:
-        raise ValueError(f"{expected}: the host is missing")
-    if not text.isprintable() or " " in text:
-        raise ValueError(f"{expected}: it can't hold white space or control characters")
-    if port == 0:
-        raise ValueError(f"{expected}: the port can't be 0")
+    split_http(text, "expected a URL such as https://chat.example.com/hooks/abc")
     return text
 
 
@@ -52,11 +40,7 @@ def parse_apprise(text: str) -> str:
 
 def webhook(url: str) -> Webhook:
     """Take user and password out of a URL that `parse_http` took."""
-    parts = urlsplit(url)
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
-    if "@" not in parts.netloc:
-        return Webhook(bare, None)
-    return Webhook(bare, (unquote(parts.username or ""), unquote(parts.password or "")))
+    return Webhook(*split_credentials(urldefrag(url).url))
 
 
 def shown(url: str) -> str:

@@ -9,9 +9,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.web.http_headers import Headers
 
-from overc.daemon.heartbeat import DEADLINE_S, FIRST_S, Heartbeat, split_credentials
+from overc.daemon.heartbeat import DEADLINE_S, FIRST_S, Heartbeat
 from overc.daemon.store.kept_back import Backlog
 from overc.daemon.vitals import LAG_MAX_S, Vitals
+from overc.http_urls import split_credentials
 from overc.transport import ExchangeError, Reply
 
 URL = "https://hc.example.com/s3cret"
