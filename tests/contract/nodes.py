@@ -11,6 +11,10 @@ from typing import Any, Protocol
 
 import pytest
 from support.mariadb import Schema
+from support_daemon import STEADY_AT as STEADY_AT
+from support_daemon import WALL_AT as WALL_AT
+from support_daemon import a_report as a_report
+from support_daemon import a_state as a_state
 from twisted.internet import reactor
 
 from overc.daemon.raising import Raiser
@@ -20,10 +24,7 @@ from overc.daemon.snapshot import Selection, Snapshot
 from overc.daemon.store.engine import Store
 from overc.daemon.store.mysql import MysqlStore
 from overc.daemon.store.sqlite import SqliteStore
-from overc.model import AlertReport, Report, ServerIdentity, ServiceReport, Spooled, State
-
-WALL_AT = 1_772_359_200.0
-STEADY_AT = WALL_AT - 5000.0
+from overc.model import Report
 
 Rows = list[tuple[Any, ...]]
 
@@ -119,25 +120,3 @@ class Node:
             for server, services in self.snapshot.servers(Selection()) or []
             for service in services
         }
-
-
-def a_state(
-    name: str = "disk",
-    state: State = State.OK,
-    info: str = "fine",
-    period_s: int = 60,
-    seen_at: float | None = None,
-) -> ServiceReport:
-    return ServiceReport(name, state, info, period_s, seen_at)
-
-
-def a_report(
-    *services: ServiceReport,
-    name: str = "web1",
-    key: str = "secret",
-    ip: str = "192.0.2.1",
-    alerts: Sequence[AlertReport] = (),
-    spooled: tuple[str, int] | None = None,
-) -> Report:
-    place = None if spooled is None else Spooled(*spooled)
-    return Report(ServerIdentity(name, key), ip, services, tuple(alerts), place)
