@@ -211,7 +211,9 @@ def _status_line(server: str, service: Json) -> str:
     if state is None:
         return f"-    {name}"
     word = "LATE" if state["timed_out"] else state["state"]
-    return f"{word:<4} {name}  {state['seen_ago']} ago  {_one_line(state['info'])}".rstrip()
+    # What was measured is for programs.
+    info = _one_line(state["info"].partition("|")[0])
+    return f"{word:<4} {name}  {state['seen_ago']} ago  {info}".rstrip()
 
 
 def _silence_lines(silence: Json) -> list[str]:

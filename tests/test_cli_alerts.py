@@ -334,6 +334,14 @@ def test_status(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(found["servers"][0]["services"]) == 4
 
 
+def test_a_status_leaves_out_what_was_measured(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = json.dumps(STATUS).replace('so"', 'so | load=7"')
+    server.answer = [reply(200, json.loads(text))]
+    assert "WARN web1/c  0:01:26 ago  so so" in Ran(capsys, server, "status").out.splitlines()
+
+
 def test_nothing_to_show(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
     server.answer = [reply(200, {"servers": []})]
     assert Ran(capsys, server, "status").out == "Nobody has reported yet.\n"
