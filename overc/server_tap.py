@@ -19,15 +19,16 @@ from overc import lifecycle
 from overc.clock import SystemClock, put_on_monotonic_clock
 from overc.config import ConfigError
 from overc.daemon import keys, settings
-from overc.daemon.attention import Attention as Reminders
-from overc.daemon.dispatch import Dispatch, Way
+from overc.daemon.alerting.attention import Attention as Reminders
+from overc.daemon.alerting.dispatch import Dispatch, Way
+from overc.daemon.alerting.raising import Raiser
+from overc.daemon.alerting.senders import make_sender
+from overc.daemon.alerting.trial import Trial
 from overc.daemon.forgetting import Forgetting
 from overc.daemon.heartbeat import Heartbeat
 from overc.daemon.housekeeping import Housekeeping, Retention
 from overc.daemon.intake import Intake
-from overc.daemon.raising import Raiser
 from overc.daemon.recording import Recorder
-from overc.daemon.senders import make_sender
 from overc.daemon.server import Endpoint, Server
 from overc.daemon.settings import ServerSettings
 from overc.daemon.snapshot import Snapshot
@@ -35,7 +36,6 @@ from overc.daemon.store import sqlite
 from overc.daemon.store.engine import Store
 from overc.daemon.store.errors import StorageError
 from overc.daemon.store.urls import Database, SqliteDatabase
-from overc.daemon.trial import Trial
 from overc.daemon.vitals import Pulse
 from overc.daemon.watchdog import Watchdog
 from overc.logging import get_logger, set_level

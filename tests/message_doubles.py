@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from overc.daemon.messages import Kind, Message
+from overc.daemon.alerting.messages import Kind, Message
 from overc.model import Notice
 
 RAISED_AT = 1_772_359_200.0  # 2026-03-01 10:00:00

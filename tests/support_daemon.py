@@ -23,11 +23,11 @@ from twisted.python.failure import Failure
 from twisted.web.server import Site
 from zope.interface import implementer
 
+from overc.daemon.alerting.raising import Raiser
+from overc.daemon.alerting.routing import Route
 from overc.daemon.expectations import Expectations, Rule
 from overc.daemon.intake import Intake
-from overc.daemon.raising import Raiser
 from overc.daemon.recording import Recorded, Recorder, Submission, Times
-from overc.daemon.routing import Route
 from overc.daemon.store import sqlite
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.errors import StorageError

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from overc.daemon import attending
-from overc.daemon.alert_settings import AlertPlugin
-from overc.daemon.attention import Attend
-from overc.daemon.outcomes import Outcomes, Retry
+from overc.daemon.alerting import attending
+from overc.daemon.alerting.alert_settings import AlertPlugin
+from overc.daemon.alerting.attention import Attend
+from overc.daemon.alerting.outcomes import Outcomes, Retry
+from overc.daemon.alerting.raising import Raiser
+from overc.daemon.alerting.routing import Maintenance, Route
 from overc.daemon.patterns import Patterns
-from overc.daemon.raising import Raiser
-from overc.daemon.routing import Maintenance, Route
 from overc.daemon.store import deliveries
 from overc.daemon.store.deliveries import Due, Tried
 from overc.daemon.store.engine import Transaction

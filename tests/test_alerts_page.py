@@ -8,8 +8,8 @@ from pathlib import Path
 
 from message_doubles import RAISED_AT, late, recovered, several, single
 
-from overc.daemon.message_formats import ALERTS_MOST, TEXT_CHARS, environment, render_json
-from overc.daemon.messages import Kind, render_text
+from overc.daemon.alerting.message_formats import ALERTS_MOST, TEXT_CHARS, environment, render_json
+from overc.daemon.alerting.messages import Kind, render_text
 
 PAGE = (Path(__file__).parent.parent / "docs/ALERTS.md").read_text(encoding="utf-8")
 VARIABLES, JSON_PART = PAGE.split("### Variables")[1].split("### JSON")

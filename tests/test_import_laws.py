@@ -106,7 +106,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("cli_run", "import overc.process", "overcli needs the standard library alone"),
         ("agent/delivery_settings", "import treq", "overcli needs the standard library alone"),
         ("wrapped", "import overc.cli_run", "Imports go down"),
-        ("daemon/explaining", "import twisted", "Decisions know neither Twisted nor SQL"),
+        ("daemon/alerting/explaining", "import twisted", "Decisions know neither Twisted nor SQL"),
         ("wording", "import overc.daemon.judge", "Imports go down"),
         ("backup", "import msgspec", "overcli needs the standard library alone"),
     ],

@@ -17,8 +17,9 @@ from twisted.internet.threads import deferToThread
 from twisted.python.usage import UsageError
 
 from overc import lifecycle, server_tap
-from overc.daemon.attention import Attention
-from overc.daemon.dispatch import Dispatch
+from overc.daemon.alerting.attention import Attention
+from overc.daemon.alerting.dispatch import Dispatch
+from overc.daemon.alerting.trial import Trial
 from overc.daemon.forgetting import Forgetting
 from overc.daemon.housekeeping import Housekeeping
 from overc.daemon.intake import Intake
@@ -26,7 +27,6 @@ from overc.daemon.server import Server, StartError
 from overc.daemon.settings import Credentials, ServerSettings
 from overc.daemon.store.migrations import scripts
 from overc.daemon.store.urls import SqliteDatabase
-from overc.daemon.trial import Trial
 from overc.daemon.watchdog import Watchdog
 from overc.server_tap import Options, make_server, makeService
 from overc.supervision import Supervision

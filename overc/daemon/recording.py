@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from overc.daemon import judge, keys, seqs
+from overc.daemon.alerting.raising import Raiser
 from overc.daemon.expectations import Expectations
 from overc.daemon.judge import Times as Times
-from overc.daemon.raising import Raiser
 from overc.daemon.services import Service, ServiceCache
 from overc.daemon.store import records, silences, status
 from overc.daemon.store.engine import Transaction

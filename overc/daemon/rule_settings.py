@@ -8,10 +8,10 @@ from datetime import tzinfo
 from typing import Any, TypeVar
 
 from overc.config import Config, Section, parse_duration
+from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.calendars import CRON, ON_CALENDAR, Calendar, Windows, parse_timezone
 from overc.daemon.expectations import Expectations, Flapping, Rule, parse_grace
 from overc.daemon.patterns import EVERYTHING, Patterns
-from overc.daemon.routing import Maintenance
 from overc.model import State
 
 AFTER_MOST = 1000

@@ -10,17 +10,17 @@ from datetime import tzinfo
 from urllib.parse import urlsplit
 
 from overc.config import Config
-from overc.daemon.alert_settings import AlertPlugin, read_alert_plugin
+from overc.daemon.alerting.alert_settings import AlertPlugin, read_alert_plugin
+from overc.daemon.alerting.routing import Maintenance
+from overc.daemon.alerting.secret_urls import parse_http
+from overc.daemon.alerting.secret_values import Secrets
 from overc.daemon.calendars import local_timezone, parse_timezone
 from overc.daemon.expectations import Expectations
-from overc.daemon.routing import Maintenance
 from overc.daemon.rule_settings import (
     parse_positive_duration,
     read_expectations,
     read_maintenances,
 )
-from overc.daemon.secret_urls import parse_http
-from overc.daemon.secret_values import Secrets
 from overc.daemon.store.urls import Database, SqliteDatabase, parse_database
 from overc.logging import LEVELS
 from overc.model import DEFAULT_PORT

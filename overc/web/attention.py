@@ -11,10 +11,10 @@ from msgspec import UNSET, UnsetType
 
 from overc.clock import Clock
 from overc.config import parse_duration
-from overc.daemon import attending, explaining
+from overc.daemon.alerting import attending, explaining
+from overc.daemon.alerting.trial import NoTrial, Trial, TrialUnderWay
 from overc.daemon.store import explain, kept_back
 from overc.daemon.store.engine import Store, Transaction
-from overc.daemon.trial import NoTrial, Trial, TrialUnderWay
 from overc.web import attention_json, reports
 from overc.web.access import Refusal
 from overc.web.answers import Answer, as_json

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from overc.daemon.explaining import Explanation
-from overc.daemon.routing import Maintenance
+from overc.daemon.alerting.explaining import Explanation
+from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.store.explain import AlertFacts, DeliveryFacts
 from overc.daemon.store.kept_back import KeptBack, SilenceRow
 from overc.web.shapes import Json, utc

@@ -9,7 +9,7 @@ import msgspec
 from twisted.internet.threads import deferToThread
 
 from overc.clock import Clock
-from overc.daemon import explaining
+from overc.daemon.alerting import explaining
 from overc.daemon.recording import Recorder
 from overc.daemon.snapshot import Selection, Snapshot
 from overc.daemon.store import status, told

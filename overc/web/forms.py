@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from overc.daemon import attending
+from overc.daemon.alerting import attending
 from overc.web.access import Refusal
 from overc.web.answers import Answer
 from overc.web.attention import Asked, Attention

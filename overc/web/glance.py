@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from overc.daemon.explaining import KeepsBack
-from overc.daemon.keeping import Keepers
+from overc.daemon.alerting.explaining import KeepsBack
+from overc.daemon.alerting.keeping import Keepers
 from overc.daemon.store.deliveries import Failing
 from overc.daemon.store.explain import AckFacts
 from overc.web.words import count_words, listed, span_words

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from overc.clock import Clock
-from overc.daemon import explaining
-from overc.daemon.explaining import Explanation
-from overc.daemon.keeping import Keepers
-from overc.daemon.routing import Maintenance
+from overc.daemon.alerting import explaining
+from overc.daemon.alerting.explaining import Explanation
+from overc.daemon.alerting.keeping import Keepers
+from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.store import deliveries, explain, kept_back, told
 from overc.daemon.store.engine import Store, Transaction
 from overc.daemon.store.explain import Facts

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from overc.daemon.explaining import KeepsBack
+from overc.daemon.alerting.explaining import KeepsBack
 from overc.daemon.store.explain import AckFacts
 from overc.web.glance import Glance
 from overc.web.words import epoch, first_line, period_words, span_words, utc_text

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from contract.nodes import WALL_AT, Database, Node, Rows, a_report, a_state
 
-from overc.daemon import attending
-from overc.daemon.attention import Attend
-from overc.daemon.raising import Raiser
+from overc.daemon.alerting import attending
+from overc.daemon.alerting.attention import Attend
+from overc.daemon.alerting.raising import Raiser
+from overc.daemon.alerting.routing import Maintenance, Route
 from overc.daemon.recording import Recorder
-from overc.daemon.routing import Maintenance, Route
 from overc.daemon.store import standing
 from overc.daemon.store.standing import Problem
 from overc.model import State

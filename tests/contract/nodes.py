@@ -17,9 +17,9 @@ from support_daemon import a_report as a_report
 from support_daemon import a_state as a_state
 from twisted.internet import reactor
 
-from overc.daemon.raising import Raiser
+from overc.daemon.alerting.raising import Raiser
+from overc.daemon.alerting.routing import Route
 from overc.daemon.recording import Recorded, Recorder, Submission, Times
-from overc.daemon.routing import Route
 from overc.daemon.snapshot import Selection, Snapshot
 from overc.daemon.store.engine import Store
 from overc.daemon.store.mysql import MysqlStore

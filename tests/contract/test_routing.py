@@ -9,10 +9,10 @@ import pytest_twisted
 from contract.desk import Desk
 from contract.nodes import WALL_AT, Database, Node, Rows, a_report, a_state
 
-from overc.daemon import attending
-from overc.daemon.attention import take_up_reminders
+from overc.daemon.alerting import attending
+from overc.daemon.alerting.attention import take_up_reminders
+from overc.daemon.alerting.routing import Route
 from overc.daemon.patterns import Patterns
-from overc.daemon.routing import Route
 from overc.daemon.store import standing
 from overc.daemon.store.records import RaisedAlert
 from overc.daemon.store.standing import Problem

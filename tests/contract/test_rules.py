@@ -9,10 +9,10 @@ from datetime import timezone
 import pytest_twisted
 from contract.nodes import STEADY_AT, WALL_AT, Database, Node, a_report, a_state
 
+from overc.daemon.alerting.raising import Raiser
 from overc.daemon.calendars import NEVER_AT, Calendar
 from overc.daemon.expectations import Expectations, Flapping, Grace, Rule
 from overc.daemon.patterns import EVERYTHING, Patterns
-from overc.daemon.raising import Raiser
 from overc.daemon.recording import Recorder
 from overc.daemon.store import records
 from overc.model import Memory, State

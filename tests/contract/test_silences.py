@@ -9,9 +9,9 @@ import pytest_twisted
 from contract.desk import Desk, Window
 from contract.nodes import WALL_AT, Database, Node
 
-from overc.daemon import attending
+from overc.daemon.alerting import attending
+from overc.daemon.alerting.routing import Maintenance, Route
 from overc.daemon.patterns import Patterns
-from overc.daemon.routing import Maintenance, Route
 from overc.model import State
 
 OK, WARN, FAIL = State.OK, State.WARN, State.FAIL

@@ -8,10 +8,10 @@ from typing import Any
 from support_daemon import WALL_AT, FakeClock, FakeRunner, Run, SteppedStore, in_transaction, rows
 from twisted.internet.task import Clock
 
-from overc.daemon.alert_settings import AlertPlugin
-from overc.daemon.dispatch import Dispatch, Way
-from overc.daemon.raising import Raiser
-from overc.daemon.senders.command import CommandSender
+from overc.daemon.alerting.alert_settings import AlertPlugin
+from overc.daemon.alerting.dispatch import Dispatch, Way
+from overc.daemon.alerting.raising import Raiser
+from overc.daemon.alerting.senders.command import CommandSender
 from overc.daemon.store import records
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.records import RaisedAlert

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from overc.config import Config, ConfigError
+from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.calendars import Calendar, parse_timezone
 from overc.daemon.expectations import DEFAULT, Expectation, Expectations, Flapping, Grace
-from overc.daemon.routing import Maintenance
 from overc.daemon.rule_settings import read_expectations, read_maintenances
 from overc.model import State
 

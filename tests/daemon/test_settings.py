@@ -12,7 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from overc.config import ConfigError
 from overc.daemon import settings
-from overc.daemon.alert_settings import AlertPlugin
+from overc.daemon.alerting.alert_settings import AlertPlugin
 from overc.daemon.settings import (
     Credentials,
     ServerSettings,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.daemon import Daemon, clean_environment
 
-from overc.daemon.routing import EVENTS
+from overc.daemon.alerting.routing import EVENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

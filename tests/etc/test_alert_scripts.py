@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from message_doubles import RAISED_AT, a_notice, single
 
-from overc.daemon.message_formats import environment
-from overc.daemon.messages import render_text
+from overc.daemon.alerting.message_formats import environment
+from overc.daemon.alerting.messages import render_text
 
 ALERTS = Path(__file__).parents[2] / "etc/overc/alert.d"
 MESSAGE = 'localhost a: [service:state/WARN] State changed: "OK" -> "WARN"\nCurrent: WARN: hey3\n'

@@ -9,7 +9,7 @@ import pytest
 
 from overc.agent import settings as agent_settings
 from overc.daemon import settings as server_settings
-from overc.daemon.alert_settings import AlertPlugin
+from overc.daemon.alerting.alert_settings import AlertPlugin
 
 ETC = Path(__file__).resolve().parents[2] / "etc/overc"
 

@@ -21,12 +21,12 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 
-from overc.daemon.messages import Message
-from overc.daemon.routing import Maintenance
-from overc.daemon.senders import Attempt
+from overc.daemon.alerting.messages import Message
+from overc.daemon.alerting.routing import Maintenance
+from overc.daemon.alerting.senders import Attempt
+from overc.daemon.alerting.trial import Trial
 from overc.daemon.settings import Credentials
 from overc.daemon.snapshot import Snapshot
-from overc.daemon.trial import Trial
 from overc.daemon.vitals import Pulse
 from overc.model import Report, State
 from overc.web.attention import Attention

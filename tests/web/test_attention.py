@@ -8,8 +8,8 @@ from support_daemon import WALL_AT, a_database, change, rows
 from web.attention_doubles import HOUR_S, NOW, WHICH, Always, asked, refused, send, silences
 from web.doubles import Fixture, basic, populate
 
+from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.patterns import Patterns
-from overc.daemon.routing import Maintenance
 from overc.web.shapes import utc
 
 

@@ -8,10 +8,10 @@ from twisted.internet.defer import Deferred
 from web.attention_doubles import HOUR_S, NOW, WHICH, Always, asked, refused, send
 from web.doubles import TIMEOUT_S, Fixture, populate
 
-from overc.daemon.messages import Kind
+from overc.daemon.alerting.messages import Kind
+from overc.daemon.alerting.routing import Maintenance
+from overc.daemon.alerting.senders import Attempt
 from overc.daemon.patterns import Patterns
-from overc.daemon.routing import Maintenance
-from overc.daemon.senders import Attempt
 from overc.web.shapes import utc
 from overc.web.site import ALERT_TEST_S
 

@@ -20,8 +20,8 @@ from web.attention_doubles import Always, asked
 from web.doubles import Fixture
 from web.page_doubles import Page
 
+from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.patterns import Patterns
-from overc.daemon.routing import Maintenance
 from overc.model import State
 from overc.web import dashboard as dashboard_module
 from overc.web.insight import COUNT_S

@@ -24,7 +24,7 @@ from web.page_doubles import (
     window,
 )
 
-from overc.daemon.keeping import Keepers
+from overc.daemon.alerting.keeping import Keepers
 from overc.daemon.store.deliveries import Failing
 from overc.daemon.store.explain import AckFacts
 from overc.daemon.store.kept_back import SilenceRow

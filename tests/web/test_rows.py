@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from web.page_doubles import NOW_AT, delivery, server, service, state, status
 
-from overc.daemon.explaining import KeepsBack
-from overc.daemon.keeping import Keepers
+from overc.daemon.alerting.explaining import KeepsBack
+from overc.daemon.alerting.keeping import Keepers
 from overc.daemon.store.explain import AckFacts
 from overc.daemon.store.kept_back import SilenceRow
 from overc.web.glance import Glance

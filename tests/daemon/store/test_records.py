@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from support_daemon import a_database, change, in_transaction, rows
 
-from overc.daemon.raising import Raiser
-from overc.daemon.routing import Route
+from overc.daemon.alerting.raising import Raiser
+from overc.daemon.alerting.routing import Route
 from overc.daemon.store import alerts, records
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.errors import Stale
