@@ -4,10 +4,12 @@
 set -eu
 
 # a file that shows that it is there, and the package that brings it
-wanted='/usr/lib/nagios/plugins/check_load monitoring-plugins-basic
+wanted='/usr/bin/chromium chromium
+/usr/lib/nagios/plugins/check_load monitoring-plugins-basic
 /usr/bin/faketime faketime
 /usr/sbin/mariadbd mariadb-server-core
 /usr/bin/mariadb-install-db mariadb-server-core
+/usr/sbin/nginx nginx-light
 /usr/bin/wrk wrk'
 
 missing=$(echo "$wanted" | while read -r file package; do
