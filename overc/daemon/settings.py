@@ -10,12 +10,14 @@ from datetime import tzinfo
 from urllib.parse import urlsplit
 
 from overc.config import Config
+from overc.daemon.access_settings import Access, Credentials, parse_credentials, read_access
 from overc.daemon.alerting.alert_settings import AlertPlugin, read_alert_plugin
 from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.alerting.secret_urls import parse_http
 from overc.daemon.alerting.secret_values import Secrets
 from overc.daemon.calendars import local_timezone, parse_timezone
 from overc.daemon.expectations import Expectations
+from overc.daemon.page_settings import PublicPieces, read_public
 from overc.daemon.rule_settings import (
     parse_positive_duration,
     read_expectations,
@@ -35,14 +37,6 @@ _PORT = re.compile(r"(?:tcp|ssl):(?:port=)?(-?[0-9]{1,18})(?::|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """A user and a password for HTTP Basic."""
-
-    user: str
-    password: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class ServerSettings:
     database: Database
     listen: tuple[str, ...] = (DEFAULT_LISTEN,)
@@ -50,6 +44,10 @@ class ServerSettings:
     loglevel: str = "INFO"
     ui_auth: Credentials | None = None
     api_auth: Credentials | None = None
+    access: Access = field(default_factory=Access)
+    """Who else may come in, and who may only look."""
+    public: PublicPieces = field(default_factory=PublicPieces)
+    """What shows without a login."""
     max_body_bytes: int = 1024 * 1024
     request_timeout_s: float = 30.0
     keep_history_s: float = 30 * DAY_S
@@ -66,8 +64,15 @@ class ServerSettings:
     heartbeat_url: str | None = field(default=None, repr=False)
     """What is called as long as the watchdog does its work."""
     heartbeat_period_s: float = HEARTBEAT_PERIOD_S
+    path: str | None = field(default=None, compare=False)
+    """The INI file; None: there is none."""
     warnings: tuple[str, ...] = field(default=(), compare=False)
     """What is no mistake, but should be told at the start."""
+
+    @property
+    def has_door(self) -> bool:
+        """The dashboard is not open to all."""
+        return self.ui_auth is not None or self.access.remote_user_header is not None
 
 
 def load(
@@ -104,14 +109,17 @@ def load(
     secrets = Secrets(config.folder, environ)
     timezone = overc.read("timezone", parse_timezone, None)
     zone = timezone or local_timezone(environ.get("TZ", ""))
+    ui_auth = overc.read("ui-auth", parse_credentials, None)
     settings = ServerSettings(
         database=overc.read(
             "database", lambda text: parse_database(text, config.folder), default_database(environ)
         ),
         listen=overc.read("listen", listen, (DEFAULT_LISTEN,)),
         loglevel=overc.read("loglevel", parse_loglevel, "INFO"),
-        ui_auth=overc.read("ui-auth", parse_credentials, None),
+        ui_auth=ui_auth,
         api_auth=overc.read("api-auth", parse_credentials, None),
+        access=read_access(overc, secrets, ui_auth),
+        public=read_public(config, overc),
         max_body_bytes=overc.read("max-body", parse_size, 1024 * 1024),
         request_timeout_s=overc.read("request-timeout", parse_positive_duration, 30.0),
         keep_history_s=overc.read("keep-history", parse_positive_duration, 30 * DAY_S),
@@ -133,7 +141,8 @@ def load(
     if settings.heartbeat_url is None and overc.read("heartbeat-period", str, None) is not None:
         overc.mistake("heartbeat-period", "is for heartbeat-url, and there is none")
     config.finish()
-    return replace(settings, warnings=tuple(map(str, config.warnings)))
+    where = None if path is None else os.path.abspath(path)
+    return replace(settings, path=where, warnings=tuple(map(str, config.warnings)))
 
 
 def default_database(environ: Mapping[str, str]) -> Database:
@@ -146,14 +155,6 @@ def default_database(environ: Mapping[str, str]) -> Database:
         state = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
         folder = os.path.join(state, "overc")
     return SqliteDatabase(os.path.join(folder, "overc.db"))
-
-
-def parse_credentials(text: str) -> Credentials:
-    """Read `user:password`. Raises ValueError, without the text: it may be a secret."""
-    user, colon, password = text.partition(":")
-    if not (user and colon and password):
-        raise ValueError("expected user:password")
-    return Credentials(user, password)
 
 
 def parse_loglevel(text: str) -> str:

@@ -1,4 +1,5 @@
-"""Who may come in: HTTP Basic credentials, and no requests that another site's page made."""
+"""Who may come in: HTTP Basic credentials, users that a trusted proxy names, and no requests that
+another site's page made."""
 
 from __future__ import annotations
 
@@ -7,12 +8,17 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from twisted.web.server import Request
 
-from overc.daemon.settings import Credentials
+from overc.daemon.access_settings import Access, Credentials
+from overc.web import proxies
 from overc.web.shortcut import Post
+
+USER_CHARS = 255
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="OverC", charset="UTF-8"'}
 
 
 class Refusal(Exception):
@@ -24,21 +30,123 @@ class Refusal(Exception):
         self.headers = headers or {}
 
 
-def check_access(request: Request | Post, wanted: Credentials | None) -> None:
-    """Raise Refusal for a request that may not come in."""
-    if wanted is not None and not is_allowed(header(request, b"authorization"), wanted):
-        challenge = {"WWW-Authenticate": 'Basic realm="OverC", charset="UTF-8"'}
-        raise Refusal(401, "give the user and the password for this part", challenge)
-    if request.method not in (b"GET", b"HEAD") and is_cross_site(
-        header(request, b"sec-fetch-site"), header(request, b"origin"), header(request, b"host")
-    ):
-        raise Refusal(403, "this request came from another site's page")
+class Visitor(NamedTuple):
+    """Who came in."""
+
+    user: str | None = None
+    can_change: bool = True
+    is_remote: bool = False
+    """A proxy has checked who it is."""
+
+
+class Gate:
+    """Lets people or hosts into a part of the server: the dashboard, or the reporting API."""
+
+    def __init__(
+        self,
+        auth: Credentials | None = None,
+        access: Access | None = None,
+        url: str | None = None,
+        *,
+        is_api: bool = False,
+    ) -> None:
+        """`auth`: whose credentials open everything; None: no door. `url`: where people find us.
+
+        `is_api`: for hosts, which no proxy logs in, and among which there are no readers.
+        """
+        access = access or Access()
+        self._auth = auth
+        self._readers = () if is_api else access.readers
+        self._proxies = access.proxies
+        self._remote_header = None if is_api else access.remote_user_header
+        self._remote_writers = access.remote_writers
+        self._url = url
+
+    def admit(self, request: Request | Post) -> Visitor:
+        """Return who it is. Raises Refusal for a request that may not come in."""
+        visitor = self.visitor(request)
+        if request.method in (b"GET", b"HEAD"):
+            return visitor
+        origins = (header(request, b"host"), self._forwarded_host(request), self._own_host())
+        fetch_site, origin = header(request, b"sec-fetch-site"), header(request, b"origin")
+        if is_cross_site(fetch_site, origin, *origins):
+            raise Refusal(403, "this request came from another site's page")
+        if not visitor.can_change:
+            sentence = f"the login {visitor.user} may look at everything and change nothing"
+            raise Refusal(403, f"{sentence}: use another one")
+        return visitor
+
+    def visitor(self, request: Request | Post) -> Visitor:
+        """Return who it is, whatever is asked for. Raises Refusal for somebody unknown."""
+        remote = self._remote_user(request)
+        if remote is not None:
+            return Visitor(remote, self._remote_writers.match(remote), is_remote=True)
+        authorization = header(request, b"authorization")
+        if self._auth is None:
+            if self._remote_header is not None:
+                raise Refusal(403, "log in: the proxy in front of this server has to say who it is")
+            return Visitor(user_of(authorization))
+        if is_allowed(authorization, self._auth):
+            return Visitor(self._auth.user)
+        # All are compared, so that the time does not tell which of them it was.
+        matches = [reader for reader in self._readers if is_allowed(authorization, reader)]
+        if not matches:
+            raise Refusal(401, "give the user and the password for this part", CHALLENGE)
+        return Visitor(matches[0].user, can_change=False)
+
+    def peer_ip(self, request: Request | Post) -> str:
+        """Return the client's address. A Unix socket's peer has none: it is empty."""
+        peer = _peer(request)
+        if not self._proxies:
+            return peer
+        return proxies.client_of(self._proxies, peer, header(request, b"x-forwarded-for"))
+
+    def base_url(self, request: Request) -> str:
+        """Return where the client found us, with a slash at the end."""
+        if self._url is not None:
+            return self._url.rstrip("/") + "/"
+        found = None
+        if self._is_from_proxy(request):
+            found = proxies.forwarded_base(lambda name: header(request, name.encode()))
+        if found is not None:
+            return found
+        scheme = "https" if request.isSecure() else "http"
+        return f"{scheme}://{header(request, b'host') or '127.0.0.1'}/"
+
+    def _is_from_proxy(self, request: Request | Post) -> bool:
+        return bool(self._proxies) and self._proxies.trust(_peer(request))
+
+    def _remote_user(self, request: Request | Post) -> str | None:
+        """Return whom a trusted proxy names; from anybody else the header counts nothing."""
+        if self._remote_header is None or not self._is_from_proxy(request):
+            return None
+        assert isinstance(request, Request)
+        values = request.requestHeaders.getRawHeaders(self._remote_header.encode(), [])
+        if len(values) > 1:
+            # The proxy let the client's own header through beside the one that it wrote.
+            raise Refusal(403, f"{self._remote_header} came twice: the proxy has to replace it")
+        user = values[0].decode(errors="replace").strip() if values else ""
+        if len(user) > USER_CHARS or not (user.isprintable() or not user):
+            raise Refusal(403, f"{self._remote_header} is no user's name")
+        return user or None
+
+    def _forwarded_host(self, request: Request | Post) -> str | None:
+        if not self._is_from_proxy(request):
+            return None
+        return proxies.forwarded_host(lambda name: header(request, name.encode()))
+
+    def _own_host(self) -> str | None:
+        return None if self._url is None else urlsplit(self._url).netloc
 
 
 def header(request: Request | Post, name: bytes) -> str | None:
     # Asked for text, Twisted raises for a header that is not UTF-8.
     value = request.getHeader(name)
     return None if value is None else value.decode(errors="replace")
+
+
+def _peer(request: Request | Post) -> str:
+    return getattr(request.getClientAddress(), "host", "")
 
 
 def is_allowed(authorization: str | None, wanted: Credentials | None) -> bool:
@@ -71,18 +179,20 @@ def _same(one: bytes, other: bytes) -> bool:
     return hmac.compare_digest(hashlib.sha256(one).digest(), hashlib.sha256(other).digest())
 
 
-def is_cross_site(fetch_site: str | None, origin: str | None, host: str | None) -> bool:
+def is_cross_site(fetch_site: str | None, origin: str | None, *hosts: str | None) -> bool:
     """Say whether a browser sent this request for a page of another site.
 
     A browser adds Basic credentials by itself, whichever page asks. Scripts send none of these
-    headers and are let through.
+    headers and are let through. `hosts`: the names, each with its port, that are ours; a proxy may
+    have put one of its own into `Host`.
     """
     if fetch_site is not None:
         return fetch_site not in ("same-origin", "none")
     if origin is None:
         return False
     try:
-        return urlsplit(origin).netloc.lower() != (host or "").lower()
+        from_host = urlsplit(origin).netloc.lower()
     except ValueError:
         # No browser sends what is no URL.
         return True
+    return not any(host is not None and host.lower() == from_host for host in hosts)

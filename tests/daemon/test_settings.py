@@ -12,16 +12,15 @@ from twisted.internet.testing import MemoryReactorClock
 
 from overc.config import ConfigError
 from overc.daemon import settings
+from overc.daemon.access_settings import Credentials, parse_credentials
 from overc.daemon.alerting.alert_settings import AlertPlugin
 from overc.daemon.settings import (
-    Credentials,
     ServerSettings,
     default_database,
     interface,
     is_loopback,
     load,
     parse_base_url,
-    parse_credentials,
     parse_loglevel,
     parse_size,
 )
@@ -181,9 +180,10 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
         ("heartbeat-period=1m", "heartbeat-period: is for heartbeat-url, and there is none"),
         (
             "port=5000",
-            "port: unknown option; known here: api-auth, database, heartbeat-period,"
+            "port: unknown option; known here: api-auth, badges, database, heartbeat-period,"
             " heartbeat-url, keep-alerts, keep-history, keep-rollups, listen, loglevel, max-body,"
-            " request-timeout, timezone, ui-auth, url",
+            " remote-user-header, remote-writers, request-timeout, timezone, trusted-proxies,"
+            " ui-auth, ui-readers, url",
         ),
     ],
 )

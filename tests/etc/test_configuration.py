@@ -10,6 +10,7 @@ import pytest
 from overc.agent import settings as agent_settings
 from overc.daemon import settings as server_settings
 from overc.daemon.alerting.alert_settings import AlertPlugin
+from overc.daemon.page_settings import StatusPage
 
 ETC = Path(__file__).resolve().parents[2] / "etc/overc"
 
@@ -41,6 +42,11 @@ def test_what_server_ini_shows_commented_out_is_right(tmp_path: Path) -> None:
     assert loaded.expectations.of("host", "ping1").after == 3
     assert loaded.expectations.of("host", "backup").calendar is not None
     assert [maintenance.name for maintenance in loaded.maintenances] == ["sunday"]
+    assert [reader.user for reader in loaded.access.readers] == ["anna", "ben"]
+    assert loaded.access.remote_user_header == "x-remote-user"
+    assert loaded.public.badges is not None
+    [page] = loaded.public.pages
+    assert page == StatusPage("shop", "The shop", page.servers, page.services)
 
 
 def test_the_defaults_that_server_ini_names_are_the_defaults(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from base64 import b64encode
 
 import pytest
 
-from overc.daemon.settings import Credentials
+from overc.daemon.access_settings import Credentials
 from overc.web.access import is_allowed, is_cross_site, user_of
 
 WANTED = Credentials("admin", "s:e crét 🔑")

@@ -1,0 +1,177 @@
+"""Badges: small pictures that say how a service is, or the worst of a server, without a login.
+
+Which there are is said by `badges` in the INI file. Of all others, and of what does not exist,
+there is one and the same picture: nobody learns from it what is watched here.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import unicodedata
+from xml.sax.saxutils import escape, quoteattr
+
+from overc.daemon.patterns import Patterns
+from overc.web.answers import Answer
+from overc.web.public.sight import Sight
+from overc.web.public.view import WORDS, condition, label, worst
+from overc.web.words import undirected
+
+MAX_AGE_S = 30
+LABEL_CHARS = 60
+PATH_CHARS = 2 * 255 + 1
+"""Of the two names, and the slash between them: longer ones do not exist."""
+
+SUFFIX = ".svg"
+
+_COLOURS = {
+    "FAIL": "#c02620",
+    "late": "#8039a8",
+    "WARN": "#985600",
+    "UNK": "#36688c",
+    "OK": "#23794a",
+    "none": "#5a6472",
+}
+"""White on any of them has a contrast of more than 4.5."""
+
+_MARKS = {
+    "FAIL": '<rect x="{x}" y="6" width="8" height="8" rx="1" fill="#fff"/>',
+    "late": '<circle cx="{c}" cy="10" r="3.6" fill="none" stroke="#fff" stroke-width="1.4"/>'
+    '<path d="M{c} 8v2.2l1.5 1" fill="none" stroke="#fff" stroke-width="1.2"/>',
+    "WARN": '<path d="M{c} 5.4l4.4 8.2h-8.8z" fill="#fff"/>',
+    "UNK": '<path d="M{c} 5.4l4.6 4.6-4.6 4.6-4.6-4.6z" fill="#fff"/>',
+    "OK": '<circle cx="{c}" cy="10" r="3.6" fill="#fff"/>',
+    "none": '<circle cx="{c}" cy="10" r="3.4" fill="none" stroke="#fff" stroke-width="1.2"'
+    ' stroke-dasharray="2 1.6"/>',
+}
+
+_WIDTHS = {
+    char: width
+    for width, chars in {
+        3.0: "il'",
+        4.0: " .,jf",
+        4.6: "!rtIJ",
+        5.0: '()[]/\\:;-|"`',
+        5.8: "csz",
+        6.2: "FL",
+        6.6: "aekoPvxyTY",
+        7.0: "bdghnpquE_*{}?$0123456789",
+        7.6: "ABCKRSVXZ",
+        8.3: "DHNU&",
+        8.6: "GOQ",
+        9.1: "wM#+<=>~^",
+        10.8: "mW@",
+        11.8: "%",
+    }.items()
+    for char in chars
+}
+"""In pixels, of Verdana 11."""
+
+
+class Badges:
+    """For the reactor's thread only."""
+
+    def __init__(self, allowed: Patterns | None, sight: Sight) -> None:
+        """`allowed`: `SERVER/SERVICE`, and `SERVER` for a server as a whole. None: nothing is."""
+        self._allowed = allowed
+        self._sight = sight
+        self._number = -1
+        self._shown: dict[tuple[str, str | None], tuple[str, str]] = {}
+
+    async def badge(self, path: str, label_text: str | None) -> Answer:
+        """Return the picture for `SERVER/SERVICE.svg` or `SERVER.svg`, whose names are decoded.
+
+        `label_text`: what stands on it in place of the name.
+        """
+        found = await self._find(path)
+        if found is None:
+            return _answer(draw(label_text or "status", "none", "not found"), 404)
+        title, is_now = found
+        return _answer(draw(label_text or title, is_now, WORDS[is_now]), 200)
+
+    async def _find(self, path: str) -> tuple[str, str] | None:
+        if self._allowed is None or not path.endswith(SUFFIX):
+            return None
+        names = path.removesuffix(SUFFIX)
+        if len(names) > PATH_CHARS:
+            return None
+        shown = await self._look()
+        # Names may have slashes in them, and a proxy may have decoded them: any may be the one.
+        slashes = [at for at, char in enumerate(names) if char == "/"]
+        for at in slashes:
+            found = shown.get((names[:at], names[at + 1 :]))
+            if found is not None:
+                return found
+        return shown.get((names, None))
+
+    async def _look(self) -> dict[tuple[str, str | None], tuple[str, str]]:
+        """Return title and condition of all that may be shown, by the names."""
+        servers = await self._sight.servers()
+        if self._number != self._sight.number:
+            assert self._allowed is not None
+            may = self._allowed.match
+            self._shown = {}
+            for server, services in servers:
+                name = server.row.name
+                if may(name):
+                    is_now = worst(condition(one.row) for one in services)
+                    self._shown[name, None] = (label(server.row), is_now)
+                for one in services:
+                    if may(f"{name}/{one.row.name}"):
+                        self._shown[name, one.row.name] = (label(one.row), condition(one.row))
+            self._number = self._sight.number
+        return self._shown
+
+
+@functools.lru_cache(maxsize=1024)
+def draw(label_text: str, is_now: str, word: str) -> bytes:
+    """Return an SVG picture: the label in grey, then the mark and the word in their colour."""
+    text = readable(label_text)
+    label_width, word_width = text_width(text), text_width(word)
+    left, right = label_width + 12, word_width + 25
+    width = left + right
+    mark = _MARKS[is_now].format(x=left + 6, c=left + 10)
+    spoken = f"{text}: {word}"
+    drawn = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img"'
+        f" aria-label={quoteattr(spoken)}><title>{escape(spoken)}</title>"
+        f'<clipPath id="r"><rect width="{width}" height="20" rx="3"/></clipPath>'
+        f'<g clip-path="url(#r)"><rect width="{left}" height="20" fill="#454c56"/>'
+        f'<rect x="{left}" width="{right}" height="20" fill="{_COLOURS[is_now]}"/></g>{mark}'
+        '<g fill="#fff" font-family="Verdana,DejaVu Sans,Geneva,sans-serif" font-size="11">'
+        f"{_text(6, label_width, text)}{_text(left + 19, word_width, word)}</g></svg>\n"
+    )
+    return drawn.encode()
+
+
+def readable(text: str) -> str:
+    """Return text that can stand in XML, on one line, and that turns nothing around."""
+    plain = "".join(
+        char if char.isprintable() and not unicodedata.category(char).startswith("C") else " "
+        for char in undirected(text[: 4 * LABEL_CHARS])
+    )
+    words = " ".join(plain.split()) or "(blank)"
+    return words if len(words) <= LABEL_CHARS else words[: LABEL_CHARS - 1].rstrip() + "…"
+
+
+def text_width(text: str) -> int:
+    """Return about how many pixels a text takes in Verdana 11; the picture makes it fit."""
+    width = 0.0
+    for char in text:
+        if unicodedata.combining(char):
+            continue
+        if unicodedata.east_asian_width(char) in "WF":
+            width += 11.5
+        else:
+            width += _WIDTHS.get(char) or (8.0 if char.isupper() else 6.9)
+    return max(7, round(width))
+
+
+def _text(x: int, width: int, text: str) -> str:
+    return f'<text x="{x}" y="14" textLength="{width}">{escape(text)}</text>'
+
+
+def _answer(body: bytes, code: int) -> Answer:
+    tag = hashlib.sha256(body).hexdigest()[:16]
+    headers = {"Cache-Control": f"max-age={MAX_AGE_S}"}
+    return Answer(body, "image/svg+xml", code, headers, etag=f'"{tag}"')

@@ -1,0 +1,221 @@
+"""What a status page shows, and nothing beyond it: no ids, no keys, no addresses. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from overc.daemon.page_settings import StatusPage
+from overc.daemon.snapshot import ServerEntry, ServiceEntry
+from overc.daemon.store.status import ServerRow, ServiceRow
+from overc.web.public.strips import Strip
+from overc.web.shapes import Json, utc
+from overc.web.words import count_words, first_line, headline
+
+LISTED_MAX = 1000
+"""So many services are listed on a page, those in trouble before others."""
+
+RANKS = {"FAIL": 0, "late": 1, "WARN": 2, "UNK": 3, "OK": 4, "none": 5}
+"""How a service can be, the worst first."""
+
+WORDS = {
+    "FAIL": "failing",
+    "late": "not reporting",
+    "WARN": "warning",
+    "UNK": "unknown",
+    "OK": "OK",
+    "none": "no data",
+}
+"""For people who know nothing of OverC."""
+
+_DIGITS = re.compile(r"\d{1,10}")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicService:
+    title: str
+    name: str | None
+    """What it is called behind its title, where that may be seen and is another thing."""
+    condition: str
+    since_at: float | None
+    info: str | None
+    """None: it may not be seen."""
+    strip: Strip | None
+
+    @property
+    def word(self) -> str:
+        return WORDS[self.condition]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The services of a server; without a title those of all servers."""
+
+    title: str | None
+    name: str | None
+    services: tuple[PublicService, ...]
+
+    @property
+    def condition(self) -> str:
+        return worst(service.condition for service in self.services)
+
+    @property
+    def word(self) -> str:
+        return WORDS[self.condition]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    name: str
+    title: str
+    groups: tuple[Group, ...]
+    n_problems: int
+    n_services: int
+    left_out: int
+    """Services that are in order, and too many to be listed."""
+    condition: str
+    now_at: float
+    is_behind: bool
+    """The server does not know for sure who is late."""
+
+    @property
+    def sentence(self) -> str:
+        if self.n_problems:
+            return count_words(self.n_problems, "problem")
+        if self.condition == "none":
+            return "No data yet"
+        return "All systems work"
+
+    @property
+    def has_strips(self) -> bool:
+        return any(service.strip is not None for group in self.groups for service in group.services)
+
+
+def condition(row: ServiceRow) -> str:
+    """Return one of RANKS."""
+    if row.state is None:
+        return "none"
+    if row.timed_out:
+        return "late"
+    return row.state if row.state in RANKS else "UNK"
+
+
+def worst(conditions: Iterable[str]) -> str:
+    """Return the worst one; what was never heard of is no trouble."""
+    return min(conditions, key=RANKS.__getitem__, default="none")
+
+
+def chosen(
+    page: StatusPage, servers: Iterable[tuple[ServerEntry, list[ServiceEntry]]]
+) -> list[tuple[ServerRow, list[ServiceRow]]]:
+    """Return what a page shows, with its servers and services in the order of their titles."""
+    found = []
+    for server, services in servers:
+        if page.servers.match(server.row.name):
+            rows = [one.row for one in services if page.services.match(one.row.name)]
+            if rows:
+                found.append((server.row, sorted(rows, key=_order)))
+    return sorted(found, key=lambda one: _order(one[0]))
+
+
+def view(
+    page: StatusPage,
+    found: list[tuple[ServerRow, list[ServiceRow]]],
+    strips: Mapping[int, Strip],
+    now_at: float,
+    *,
+    is_behind: bool = False,
+) -> View:
+    """`found`: what `chosen` returned. `strips`: by the id of the service."""
+    conditions = {row.id: condition(row) for _, rows in found for row in rows}
+    listed = sorted(conditions, key=lambda id_: RANKS[conditions[id_]])[:LISTED_MAX]
+    kept = set(listed)
+    groups = []
+    for server, rows in found:
+        services = tuple(
+            _service(page, row, conditions[row.id], strips.get(row.id), now_at)
+            for row in rows
+            if row.id in kept
+        )
+        if services:
+            groups.append(Group(label(server), _name(page, server), services))
+    if not page.groups and groups:
+        together = [service for group in groups for service in group.services]
+        together.sort(key=lambda service: _natural(service.title))
+        groups = [Group(None, None, tuple(together))]
+    return View(
+        page.name,
+        page.title,
+        tuple(groups),
+        sum(RANKS[one] < RANKS["OK"] for one in conditions.values()),
+        len(conditions),
+        len(conditions) - len(listed),
+        worst(conditions.values()),
+        now_at,
+        is_behind,
+    )
+
+
+def as_json(shown: View) -> Json:
+    return {
+        "title": shown.title,
+        "at": utc(shown.now_at),
+        "state": shown.condition,
+        "sentence": shown.sentence,
+        "problems": shown.n_problems,
+        "services": shown.n_services,
+        "groups": [
+            {
+                **_titles(group.title, group.name),
+                "state": group.condition,
+                "services": [_service_json(service) for service in group.services],
+            }
+            for group in shown.groups
+        ],
+    }
+
+
+def label(row: ServerRow | ServiceRow) -> str:
+    """Return a title that can be seen: white space is a legal name."""
+    return first_line(row.title) or first_line(row.name) or "(blank)"
+
+
+def _service(
+    page: StatusPage, row: ServiceRow, is_now: str, strip: Strip | None, now_at: float
+) -> PublicService:
+    since_at = row.received_at if is_now == "late" else row.since_at
+    return PublicService(
+        label(row),
+        _name(page, row),
+        is_now,
+        None if since_at is None else min(since_at, now_at),
+        headline(row.info or "") if page.infos else None,
+        strip,
+    )
+
+
+def _name(page: StatusPage, row: ServerRow | ServiceRow) -> str | None:
+    name = first_line(row.name)
+    return name if page.full_names and name != label(row) else None
+
+
+def _service_json(service: PublicService) -> Json:
+    shape: Json = {**_titles(service.title, service.name), "state": service.condition}
+    shape["since"] = None if service.since_at is None else utc(service.since_at)
+    if service.info is not None:
+        shape["info"] = service.info
+    return shape
+
+
+def _titles(title: str | None, name: str | None) -> Json:
+    return {"title": title} if name is None else {"title": title, "name": name}
+
+
+def _order(row: ServerRow | ServiceRow) -> tuple[str, str, int]:
+    return (_natural(label(row)), row.name, row.id)
+
+
+def _natural(text: str) -> str:
+    """Return a key by which web2 stands before web10."""
+    return _DIGITS.sub(lambda digits: digits[0].zfill(10), text.lower())
