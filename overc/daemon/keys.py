@@ -31,11 +31,24 @@ def verify(key: str, derivation: str) -> bool:
 
     Raises ValueError for a derivation of another kind.
     """
-    kind, n, r, p, salt, digest = derivation.split("$")
+    return same(derive_like(derivation, key), derivation)
+
+
+def derive_like(derivation: str, key: str) -> str:
+    """Return what would be stored for a key, with another derivation's salt. Takes about 10 ms.
+
+    It is `same` as that one only if it was made of the same key. Raises ValueError for a derivation
+    of another kind.
+    """
+    kind, n, r, p, salt, _ = derivation.split("$")
     if kind != "scrypt":
         raise ValueError(f"a key is stored as {kind!r}, which this version can't read")
-    found = _scrypt(key, b64decode(salt), int(n), int(r), int(p))
-    return hmac.compare_digest(found, b64decode(digest))
+    digest = _scrypt(key, b64decode(salt), int(n), int(r), int(p))
+    return f"{kind}${n}${r}${p}${salt}${b64encode(digest).decode()}"
+
+
+def same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
 
 
 def _scrypt(key: str, salt: bytes, n: int, r: int, p: int) -> bytes:

@@ -11,7 +11,7 @@ from overc.daemon.alerting.raising import Raiser
 from overc.daemon.expectations import Expectations
 from overc.daemon.judge import Times as Times
 from overc.daemon.services import Service, ServiceCache
-from overc.daemon.store import records, silences, status
+from overc.daemon.store import items, records, silences, status
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.errors import Stale
 from overc.daemon.store.records import RaisedAlert, ServerRow
@@ -24,7 +24,7 @@ class WrongKey(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(
             f'Invalid server key for "{name}": the name is registered with another key;'
-            " use that key, pick another name, or delete the server on the dashboard"
+            " use that key, pick another name, or accept this key on the dashboard, in its settings"
         )
 
 
@@ -141,6 +141,22 @@ class Recorder:
         """Delete a server with all that is known of it; return its name, None if there is none."""
         self._cache.clear()
         return status.delete_server(tx, server_id)
+
+    def forget_services(
+        self, tx: Transaction, service_ids: Sequence[int], before_at: float | None
+    ) -> tuple[int, int]:
+        """Delete services; return how many were deleted, and how many there still are.
+
+        `before_at`: only those that are late and were not heard of since then; None: all.
+        """
+        kept = 0
+        found = items.still_silent(tx, service_ids, before_at)
+        for service_id, silent in found:
+            if silent:
+                self.delete_service(tx, service_id)
+            else:
+                kept += 1
+        return len(found) - kept, kept
 
     def delete_service(self, tx: Transaction, service_id: int) -> str | None:
         """Delete a service with all that is known of it; return its name, None if there is none."""

@@ -188,7 +188,7 @@ def test_a_wrong_key_in_a_batch_refuses_that_one_only(book: Book) -> None:
     assert isinstance(refused, WrongKey)
     assert str(refused) == (
         'Invalid server key for "web1": the name is registered with another key;'
-        " use that key, pick another name, or delete the server on the dashboard"
+        " use that key, pick another name, or accept this key on the dashboard, in its settings"
     )
     assert book.rows("select name, state from services") == [("cpu", "OK")]
     assert book.rows("select ip from servers") == [("192.0.2.1",)]
