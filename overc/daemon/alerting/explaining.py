@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import tzinfo
 from typing import NamedTuple
 
+from overc.daemon import perfdata
 from overc.daemon.store.explain import AlertFacts, DeliveryFacts, Facts, StandingFacts
 from overc.model import Phase, State, Topic
 from overc.wording import moment, span
@@ -114,7 +115,7 @@ class _Speaker:
         if service.state is None:
             return "No state was ever reported, only alerts: it can't be late."
         since = "" if service.since_at is None else f" since {self._at(service.since_at)}"
-        state = f"{service.state}{since}{_colon(service.info)}"
+        state = f"{service.state}{since}{_colon(_said(service.info))}"
         last = "" if service.received_at is None else f"last report {self._at(service.received_at)}"
         promise = self._promise()
         if service.timed_out:
@@ -259,6 +260,12 @@ def _short(text: str) -> str:
 
 def _colon(text: str | None) -> str:
     return f": {_short(text)}" if text and text.strip() else ""
+
+
+def _said(info: str | None) -> str | None:
+    """Leave out the figures that are for graphs."""
+    before, bar, _ = (info or "").partition("|")
+    return before.rstrip() if bar and before.strip() and perfdata.parse(info or "") else info
 
 
 def _stop(text: str) -> str:
