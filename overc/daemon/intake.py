@@ -62,10 +62,14 @@ class Intake(Service):
         alerts_raised: Callable[[], None],
         store_failed: Callable[[], None] = lambda: None,
         queue_max: int = QUEUE_MAX,
+        key_refused: Callable[[int, str, str], None] = lambda server_id, derivation, ip: None,
+        stored: Callable[[], None] = lambda: None,
     ) -> None:
-        """`alerts_raised` is called after a commit that added some.
+        """`stored` is called after each commit, `alerts_raised` after one that added some.
 
-        `store_failed` is called when reports could not be stored.
+        `store_failed` is called when reports could not be stored. `key_refused` is called with the
+        id of the server whose key another one is, with what would be stored for the one that was
+        sent, and with the peer's address.
         """
         self._reactor = reactor
         self._store = store
@@ -74,6 +78,8 @@ class Intake(Service):
         self._alerts_raised = alerts_raised
         self._store_failed = store_failed
         self._queue_max = queue_max
+        self._key_refused = key_refused
+        self._stored = stored
         self._queue: list[_Waiting] = []
         self._proved = keys.ProvedKeys()
         self._proving = 0
@@ -96,7 +102,7 @@ class Intake(Service):
         return self._enqueue(Submission(report, derivation), recalled=True)
 
     def forget(self, server_name: str) -> None:
-        """Forget the key of a server that was deleted."""
+        """Forget the key of a server that was deleted, or has another one."""
         self._proved.forget(server_name)
 
     async def stopService(self) -> None:
@@ -107,14 +113,14 @@ class Intake(Service):
     async def _prove_and_queue(self, report: Report) -> None:
         self._proving += 1
         try:
-            derivation = await self._prove(report.server)
+            derivation = await self._prove(report.server, report.peer_ip)
         finally:
             self._proving -= 1
         if not self.running:
             raise Overloaded("the server is stopping: send the report again soon")
         await self._enqueue(Submission(report, derivation), recalled=False)
 
-    async def _prove(self, server: ServerIdentity) -> str:
+    async def _prove(self, server: ServerIdentity, peer_ip: str) -> str:
         """Return the derivation that a key fits, or a new one for a name that is not known.
 
         Derivations are slow, so they run neither on the reactor nor in the writer's thread.
@@ -123,7 +129,9 @@ class Intake(Service):
         if not found:
             return await deferToThread(keys.derive, server.key)
         stored = found[0].key_derivation
-        if not await deferToThread(keys.verify, server.key, stored):
+        derivation = await deferToThread(keys.derive_like, stored, server.key)
+        if not keys.same(derivation, stored):
+            self._key_refused(found[0].id, derivation, peer_ip)
             raise WrongKey(server.name)
         return stored
 
@@ -194,6 +202,7 @@ class Intake(Service):
             return partial(_all, answers)
         if recorded.alerts:
             self._alerts_raised()
+        self._stored()
         return partial(self._answer, batch, recorded)
 
     def _answer(self, batch: list[_Waiting], recorded: Recorded) -> None:

@@ -11,12 +11,17 @@ counting takes longer than all the rest.
 
 Where several nodes write, a lower id may be committed after a higher one was seen. So what came in
 the last SETTLE_S is read again each time, and what is as it was is passed over.
+
+When all is read anew, it is compared with what was known: what is as it was keeps its version, and
+what is not there any more is remembered as gone. So who follows the changes goes on following.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -39,10 +44,14 @@ SETTLE_IDS = 10_000
 """So many ids before the last one may be under way when nothing is known yet."""
 
 
+GONE_MAX = 10_000
+"""So many removals are remembered for those who follow the changes."""
+
+
 class ServiceEntry:
     """A service as it is now."""
 
-    __slots__ = ("n_alerts", "rendered", "row", "version")
+    __slots__ = ("found_by", "listed", "n_alerts", "rendered", "row", "version")
 
     def __init__(self, row: ServiceRow) -> None:
         self.row = row
@@ -51,16 +60,36 @@ class ServiceEntry:
         """Grows with every change."""
         self.rendered: object = None
         """For those who show it: what they made of it, until it changes."""
+        self.listed: bytes | None = None
+        """The same, as a row of the live lists."""
+        self.found_by: str | None = None
+        """The same, as what those who search compare their words with."""
 
 
 class ServerEntry:
-    __slots__ = ("n_alerts", "row", "services")
+    __slots__ = ("n_alerts", "row", "services", "version")
 
     def __init__(self, row: ServerRow) -> None:
         self.row = row
+        self.version = 0
         self.n_alerts = 0
         """Of those without a service."""
         self.services: dict[int, ServiceEntry] = {}
+
+
+class Gone(NamedTuple):
+    """A service that is not there any more, or a server."""
+
+    version: int
+    server_id: int
+    service_id: int | None = None
+    """None: the server itself is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Touched:
+    servers: set[int] = field(default_factory=set)
+    services: set[int] = field(default_factory=set)
 
 
 class Selection(NamedTuple):
@@ -80,11 +109,16 @@ class Snapshot:
         self._services: dict[int, ServiceEntry] = {}
         self._changed: dict[int, int] = {}
         """The version of each service, in the order of the last changes."""
+        self._changed_servers: dict[int, int] = {}
+        self._gone: deque[Gone] = deque()
+        self._ids: list[int] | None = []
+        """Of the services, in their order; None: to be sorted anew."""
         self._alerts: deque[tuple[float, int | None, int | None]] = deque()
         self._own_alerts = 0
         """Alerts that are about no server."""
         self._last_state_id = 0
         self._last_alert_id = 0
+        self._last_rename_id = 0
         self._counted: set[int] = set()
         """The alerts after the settled ones that were counted."""
         self._seen: deque[tuple[float, int, int]] = deque()
@@ -98,7 +132,9 @@ class Snapshot:
         self.version = int(clock.wall() * 1_000_000)
         """Of the newest change; it means nothing to another process."""
         self.complete_since = self.version
-        """Changes from before this version are not all known: something was removed."""
+        """Changes from before this version are not all told by `changed_since`: some are gone."""
+        self.known_since = self.version
+        """Who has this version, or a later one, learns all that happened since, removals too."""
 
     async def refresh(self) -> None:
         """Bring it up to date with all that was committed before this call. Raises StorageError.
@@ -131,6 +167,7 @@ class Snapshot:
                         full=full,
                         compare=compare,
                         settled=self._seen[0][1:] if self._seen else None,
+                        rename_id=self._last_rename_id,
                     )
                 )
             except Exception as e:
@@ -147,6 +184,36 @@ class Snapshot:
     def forget(self) -> None:
         """Read everything anew at the next refresh: something was removed or renamed."""
         self._loaded = False
+
+    def look_again(self) -> None:
+        """Look at the next refresh for servers that came, went or have got another name."""
+        self._compared_at = -COMPARE_S
+
+    def touch(self, service_ids: Iterable[int]) -> None:
+        """Count services as changed: something that is kept elsewhere is another thing now."""
+        self._mark(_Touched(services={id_ for id_ in service_ids if id_ in self._services}))
+
+    def advance(self) -> int:
+        """Return a version of its own for something that is kept elsewhere."""
+        self.version += 1
+        return self.version
+
+    def service(self, service_id: int) -> ServiceEntry | None:
+        return self._services.get(service_id)
+
+    def server(self, server_id: int) -> ServerEntry | None:
+        return self._servers.get(server_id)
+
+    def every_server(self) -> Iterable[ServerEntry]:
+        """Return the servers in no order."""
+        return self._servers.values()
+
+    def services_after(self, service_id: int, limit: int) -> list[ServiceEntry]:
+        """Return services in the order of their ids."""
+        if self._ids is None:
+            self._ids = sorted(self._services)
+        begin = bisect_right(self._ids, service_id)
+        return [self._services[id_] for id_ in self._ids[begin : begin + limit]]
 
     def servers(self, selected: Selection) -> list[tuple[ServerEntry, list[ServiceEntry]]] | None:
         """Return what is selected, by name; None where there is no such server or service."""
@@ -168,30 +235,55 @@ class Snapshot:
                 return
             yield self._services[service_id]
 
+    def servers_changed_since(self, version: int) -> Iterator[ServerEntry]:
+        """Yield the servers that changed themselves, the last change first."""
+        for server_id, changed in reversed(self._changed_servers.items()):
+            if changed <= version:
+                return
+            yield self._servers[server_id]
+
+    def gone_since(self, version: int) -> Iterator[Gone]:
+        """Yield what was removed after a version that is not before `known_since`."""
+        for gone in reversed(self._gone):
+            if gone.version <= version:
+                return
+            yield gone
+
+    @property
+    def last_alert_id(self) -> int:
+        return self._last_alert_id
+
     def n_alerts(self, selected: Selection) -> int:
         """Return the alerts of the last 24 hours of all that is selected."""
+        if selected == Selection():
+            count = sum(service.n_alerts for service in self._services.values())
+            return count + sum(one.n_alerts for one in self._servers.values()) + self._own_alerts
         servers = self.servers(selected) or []
         count = sum(service.n_alerts for _, services in servers for service in services)
         if selected.service_id is None:
             count += sum(server.n_alerts for server, _ in servers)
-        return count + (self._own_alerts if selected == Selection() else 0)
+        return count
 
     def _apply(self, changes: Changes) -> None:
-        if changes.full:
-            self._clear()
+        touched = _Touched()
+        before = self._forget_counts(changes) if changes.full else None
         for server in changes.servers:
-            known = self._servers.setdefault(server.id, ServerEntry(server))
-            known.row = server
-        touched = {row.id for row in changes.services if self._put(row)}
+            self._put_server(server, touched)
+        for row in changes.services:
+            self._put(row, touched)
+        counted = _Touched() if changes.full else touched
         for alert_id, raised_at, server_id, service_id in changes.alerts:
             if alert_id in self._counted:
                 continue
             self._counted.add(alert_id)
             self._last_alert_id = max(self._last_alert_id, alert_id)
             self._alerts.append((raised_at, server_id, service_id))
-            touched |= self._count(server_id, service_id, 1)
-        touched |= self._drop_old_alerts()
+            self._count(server_id, service_id, 1, counted)
+        self._drop_old_alerts(counted)
+        if before is not None:
+            self._compare_counts(before, touched)
         self._last_state_id = max(self._last_state_id, changes.last_state_id)
+        self._last_rename_id = max(self._last_rename_id, changes.last_rename_id)
         self._settle(in_order=changes.in_order)
         self._mark(touched)
 
@@ -215,57 +307,105 @@ class Snapshot:
         if settled or len(self._counted) > 2 * SETTLE_IDS:
             self._counted = {id_ for id_ in self._counted if id_ > self._seen[0][2]}
 
-    def _clear(self) -> None:
-        self._servers.clear()
-        self._services.clear()
-        self._changed.clear()
+    def _forget_counts(self, changes: Changes) -> dict[tuple[int | None, int | None], int]:
+        """Make ready for everything; return how many alerts each server and service had."""
+        before: dict[tuple[int | None, int | None], int] = {}
+        for server in self._servers.values():
+            before[server.row.id, None] = server.n_alerts
+            server.n_alerts = 0
+        for service in self._services.values():
+            before[None, service.row.id] = service.n_alerts
+            service.n_alerts = 0
         self._alerts.clear()
         self._counted.clear()
         self._seen.clear()
         self._own_alerts = self._last_state_id = self._last_alert_id = 0
+        self._remove_all_but(
+            {one.id for one in changes.servers}, {one.id for one in changes.services}
+        )
         self.version += 1
         self.complete_since = self.version
+        return before
 
-    def _put(self, row: ServiceRow) -> bool:
-        """Keep what a service is like now; say whether that is another thing than before."""
+    def _compare_counts(
+        self, before: dict[tuple[int | None, int | None], int], touched: _Touched
+    ) -> None:
+        for server in self._servers.values():
+            if server.n_alerts != before.get((server.row.id, None), 0):
+                touched.servers.add(server.row.id)
+        for service in self._services.values():
+            if service.n_alerts != before.get((None, service.row.id), 0):
+                touched.services.add(service.row.id)
+
+    def _remove_all_but(self, server_ids: set[int], service_ids: set[int]) -> None:
+        for service_id in self._services.keys() - service_ids:
+            server_id = self._services.pop(service_id).row.server_id
+            self._changed.pop(service_id, None)
+            del self._servers[server_id].services[service_id]
+            self._ids = None
+            self._gone.append(Gone(self.advance(), server_id, service_id))
+        for server_id in self._servers.keys() - server_ids:
+            del self._servers[server_id]
+            self._changed_servers.pop(server_id, None)
+            self._gone.append(Gone(self.advance(), server_id))
+        while len(self._gone) > GONE_MAX:
+            self.known_since = self._gone.popleft().version
+
+    def _put_server(self, row: ServerRow, touched: _Touched) -> None:
+        entry = self._servers.get(row.id)
+        if entry is None:
+            entry = self._servers[row.id] = ServerEntry(row)
+            touched.servers.add(row.id)
+        elif entry.row != row:
+            entry.row = row
+            touched.servers.add(row.id)
+
+    def _put(self, row: ServiceRow, touched: _Touched) -> None:
+        """Keep what a service is like now."""
         entry = self._services.get(row.id)
         if entry is None:
             entry = self._services[row.id] = ServiceEntry(row)
             self._servers[row.server_id].services[row.id] = entry
-            return True
-        changed = entry.row != row
-        entry.row = row
-        return changed
+            if self._ids is not None and (not self._ids or row.id > self._ids[-1]):
+                self._ids.append(row.id)
+            else:
+                self._ids = None
+            touched.services.add(row.id)
+        elif entry.row != row:
+            entry.row = row
+            touched.services.add(row.id)
 
-    def _count(self, server_id: int | None, service_id: int | None, by: int) -> set[int]:
-        """Count an alert in or out; return the service that this changes, if it is one."""
+    def _count(
+        self, server_id: int | None, service_id: int | None, by: int, touched: _Touched
+    ) -> None:
+        """Count an alert in or out."""
         if service_id is not None:
             service = self._services.get(service_id)
             if service is not None:
                 service.n_alerts += by
-                return {service_id}
+                touched.services.add(service_id)
         elif server_id is not None:
             server = self._servers.get(server_id)
             if server is not None:
                 server.n_alerts += by
+                touched.servers.add(server_id)
         else:
             self._own_alerts += by
-        return set()
 
-    def _drop_old_alerts(self) -> set[int]:
+    def _drop_old_alerts(self, touched: _Touched) -> None:
         since_at = self._clock.wall() - ALERTS_S
-        touched: set[int] = set()
         while self._alerts and self._alerts[0][0] < since_at:
             _, server_id, service_id = self._alerts.popleft()
-            touched |= self._count(server_id, service_id, -1)
-        return touched
+            self._count(server_id, service_id, -1, touched)
 
-    def _mark(self, touched: Iterable[int]) -> None:
-        for service_id in touched:
-            self.version += 1
+    def _mark(self, touched: _Touched) -> None:
+        for server_id in touched.servers:
+            self._changed_servers.pop(server_id, None)
+            self._changed_servers[server_id] = self._servers[server_id].version = self.advance()
+        for service_id in touched.services:
             entry = self._services[service_id]
-            entry.version = self.version
-            entry.rendered = None
+            entry.version = self.advance()
+            entry.rendered = entry.listed = entry.found_by = None
             self._changed.pop(service_id, None)
             self._changed[service_id] = self.version
 

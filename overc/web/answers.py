@@ -17,7 +17,8 @@ from overc.daemon.intake import Overloaded
 from overc.daemon.recording import WrongKey
 from overc.daemon.store.errors import StorageError
 from overc.logging import get_logger
-from overc.web.access import Refusal
+from overc.web import compression
+from overc.web.access import Refusal, header
 from overc.web.reports import Malformed
 
 RETRY_AFTER_S = 5
@@ -41,6 +42,10 @@ class Answer:
     content_type: str = "application/json"
     code: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    etag: str | None = None
+    """Stands for the body, where it is known before it is asked for."""
+    packed: bytes | None = None
+    """The body compressed, where that was done before."""
 
 
 def as_json(value: Any) -> Answer:
@@ -87,12 +92,31 @@ async def respond(
         raise
     except Exception as error:
         answer = show(refusal_of(error, request.path))
-    request.setResponseCode(answer.code)
-    request.setHeader("Content-Type", answer.content_type)
-    request.setHeader("Content-Length", str(len(answer.body)))
-    for name, value in {**ALWAYS, **answer.headers}.items():
+    return await _write(request, answer)
+
+
+async def _write(request: Request, answer: Answer) -> bytes:
+    """Set the status and the headers; return the body in the form that the client takes."""
+    code, body, headers = answer.code, answer.body, {**ALWAYS, **answer.headers}
+    etag = answer.etag
+    if len(body) >= compression.LEAST_BYTES and compression.is_compressible(answer.content_type):
+        headers["Vary"] = "Accept-Encoding"
+        if compression.takes_gzip(header(request, b"accept-encoding")):
+            body = answer.packed or await compression.compressed(body)
+            headers["Content-Encoding"] = "gzip"
+            etag = etag and compression.gzip_etag(etag)
+    if etag is not None:
+        headers["ETag"] = etag
+        if code == 200 and compression.has(header(request, b"if-none-match"), answer.etag or ""):
+            code, body = 304, b""
+            headers.pop("Content-Encoding", None)
+    request.setResponseCode(code)
+    if code != 304:
+        request.setHeader("Content-Type", answer.content_type)
+        request.setHeader("Content-Length", str(len(body)))
+    for name, value in headers.items():
         request.setHeader(name, value)
-    return answer.body
+    return body
 
 
 async def _await(route: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -18,6 +18,7 @@ Reply = Mapping[str, Any]
 # The marks that the page has, in the order of the counts, and how far up each is listed.
 _RANKS = {"FAIL": 0, "late": 0, "WARN": 1, "UNK": 2, "OK": 3, "none": 4}
 _HEALTHY_RANK = _RANKS["OK"]
+CONDITIONS = tuple(_RANKS)
 _EVENT_MARKS = {"offline": "late", "online": "OK"}
 
 
@@ -82,15 +83,6 @@ def ways(deliveries: Iterable[Reply], now_at: float) -> list[Way]:
     return [_way(one, now_at) for one in deliveries]
 
 
-def is_lost(alert: Reply) -> bool:
-    """Say whether an alert failed to reach somebody, for good or until now."""
-    return any(
-        one["status"] in ("undelivered", "failed")
-        or (one["status"] == "pending" and one["tries"] > 0)
-        for one in alert["deliveries"]
-    )
-
-
 def _way(one: Reply, now_at: float) -> Way:
     way = _first_way(one, now_at)
     if one["reminder"]:
@@ -131,10 +123,18 @@ def _first_way(one: Reply, now_at: float) -> Way:
 def service_rows(status: Reply, glance: Glance, now_at: float) -> Iterator[ServiceRow]:
     for server in status["servers"]:
         for service in server["services"]:
-            yield _row(server, service, glance, now_at)
+            ack = glance.acks.get(service["id"])
+            silence = glance.silence_of(server["name"], service["name"])
+            yield service_row(server, service, ack, silence, now_at)
 
 
-def _row(server: Reply, service: Reply, glance: Glance, now_at: float) -> ServiceRow:
+def service_row(
+    server: Reply,
+    service: Reply,
+    ack: AckFacts | None,
+    silence: KeepsBack | None,
+    now_at: float,
+) -> ServiceRow:
     now: Reply = service["state"] or {}
     period_s: int | None = service["period"]
     age_s = now_at - epoch(now["rtime"]) if now else None
@@ -159,9 +159,23 @@ def _row(server: Reply, service: Reply, glance: Glance, now_at: float) -> Servic
         held_for=None if since_at is None else span_words(now_at - since_at),
         since=None if since_at is None else utc_text(since_at),
         due_in=None if is_late or not deadline_at else span_words(deadline_at - now_at),
-        ack=glance.acks.get(service["id"]),
-        silence=glance.silence_of(server["name"], service["name"]),
+        ack=ack,
+        silence=silence,
     )
+
+
+def condition(state: str | None, *, late: bool) -> str:
+    """Return the one word under which a service is counted: lateness hides its last state."""
+    return "late" if late and state is not None else _condition(state)
+
+
+def rank(condition: str) -> int:
+    """Return how far up services of this condition are listed; 0 is the top."""
+    return _RANKS[condition]
+
+
+def is_problem(condition: str) -> bool:
+    return _RANKS[condition] < _HEALTHY_RANK
 
 
 def _condition(state: str | None) -> str:

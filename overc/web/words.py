@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
+from overc.daemon import perfdata
+
 _LISTED_CHARS = 200
 _UNITS_S = {86400: "d", 3600: "h", 60: "min"}
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -43,6 +45,14 @@ def first_line(text: str) -> str:
     return lines[0]
 
 
+def headline(info: str) -> str:
+    """Return the first line of an info, without the figures behind it that are for graphs."""
+    before, bar, _ = info.partition("|")
+    if bar and before.strip() and perfdata.parse(info):
+        return first_line(before)
+    return first_line(info)
+
+
 def attribute_text(text: str) -> str:
     """Return text fit for a tooltip or a tab's title, which no <bdi> can isolate: one line."""
     return undirected(first_line(text))
@@ -68,6 +78,23 @@ def curl_line(base_url: str, server: str, service: str, period_s: int, state: st
     }
     url = shlex.quote(base_url.rstrip("/") + "/api/set/service/status")
     return f"curl {url} -d {shlex.quote(pasteable_json(report))}"
+
+
+def overcli_line(base_url: str, server: str, service: str, period_s: int, state: str) -> str:
+    """Return the same by overcli; a comment for names that it can't be told on one line."""
+    if not (server + service).isprintable() or ":" in server:
+        return "# overcli can't be told these names on a line: use curl"
+    url, name = shlex.quote(base_url.rstrip("/") + "/"), shlex.quote(f"{server}:KEY")
+    # A name that begins with a dash is no option.
+    end = "-- " if service.startswith("-") else ""
+    words = f"{end}{period_s} {shlex.quote(service)} {state} 'reported by overcli'"
+    return f"overcli -s {url} -i {name} service-status {words}"
+
+
+def as_sentence(text: str) -> str:
+    """Return a refusal as a sentence: with a capital, and with a full stop at its end."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def listed(words: Sequence[str]) -> str:
