@@ -4,18 +4,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 PLUGINS := load memory swap disk process http tcp file-age systemd certificate
 
-.PHONY: help run test lint bench format clean
+.PHONY: help run demo screenshots test lint bench format clean
 
 help:
 	@echo 'make run     a server and an agent that watches this machine; PORT=5001 for another port'
+	@echo 'make demo    a server full of lifelike, moving data; KEEP=yes goes on with the last one'
 	@echo 'make test    all tests; TESTS="tests/daemon -k judge" for some'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make bench   how fast it is; BENCH="--only post1" for one row, BENCH=--help for more'
+	@echo 'make screenshots  every page at three widths, light and dark, in var/screenshots'
 	@echo 'make format  let ruff write the code anew'
 	@echo 'make clean   remove the environment and what was built; your data in var/ stays'
 
 run: $(VENV)/.server
 	@exec $(BIN)/python dev/run.py
+
+demo: $(VENV)/.server
+	@exec $(BIN)/python -m dev.demo
+
+screenshots: $(VENV)/.dev
+	@$(BIN)/python -m dev.screenshots $(ONLY)
 
 test: $(VENV)/.dev
 	@sh dev/debian-packages.sh

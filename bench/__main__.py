@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import agents, conditions, deadlines, late, posts, reads, results
+from bench import agents, conditions, deadlines, late, pages, posts, reads, results
 from bench.databases import FAILURES
 from bench.load import ROOT, LoadError, find_generator
 from bench.processes import StartError, yardstick
@@ -29,12 +29,16 @@ ROWS: dict[str, tuple[Measure, tuple[str, ...]]] = {
     "late": (late.late_at_once, ("sqlite", "mariadb")),
     "status10k": (reads.status10k, ("sqlite",)),
     "status100k": (reads.status100k, ("sqlite",)),
+    "dashboard10k": (pages.dashboard10k, ("sqlite",)),
+    "dashboard100k": (pages.dashboard100k, ("sqlite",)),
     "memory": (reads.memory, ("sqlite",)),
     "agent": (agents.agent, ("sqlite",)),
 }
 """The rows, and the databases that each can run on."""
 
-EXPECTED = (StartError, LoadError, Refused, ProfileError, OSError, *FAILURES)
+EXPECTED = (
+    StartError, LoadError, Refused, ProfileError, OSError, *FAILURES, *pages.FAILURES
+)  # fmt: skip
 """What may go wrong in a row without a fault in the harness."""
 
 

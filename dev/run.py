@@ -54,7 +54,7 @@ def run() -> int:
     )
     children = [server]
     try:
-        wait_for_port(server, port, stopping)
+        wait_for_port(server, port, stopping, VAR / "server.log")
         if not stopping:
             children.append(
                 start(
@@ -78,7 +78,7 @@ def run() -> int:
     return 0 if set(statuses) <= {0, -signal.SIGTERM} else 1
 
 
-def port_number() -> int:
+def port_number(target: str = "run") -> int:
     text = os.environ.get("PORT", "5000")
     if not text.isdigit() or not 0 < int(text) < 65536:
         raise StartError(f"PORT={text} is no port: give a number from 1 to 65535")
@@ -88,7 +88,8 @@ def port_number() -> int:
             probe.bind(("127.0.0.1", int(text)))
         except OSError as e:
             raise StartError(
-                f"port {text} can't be used ({e.strerror}): take another one, make run PORT=5001"
+                f"port {text} can't be used ({e.strerror}):"
+                f" take another one, make {target} PORT=5001"
             ) from None
     return int(text)
 
@@ -155,7 +156,7 @@ def start(command: list[str], environment: dict[str, str], log: Path) -> subproc
         return subprocess.Popen(
             [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", *command],
             env={**os.environ, **environment},
-            cwd=VAR,
+            cwd=log.parent,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -163,11 +164,13 @@ def start(command: list[str], environment: dict[str, str], log: Path) -> subproc
         )
 
 
-def wait_for_port(server: subprocess.Popen[bytes], port: int, stopping: list[int]) -> None:
+def wait_for_port(
+    server: subprocess.Popen[bytes], port: int, stopping: list[int], log: Path
+) -> None:
     until = time.monotonic() + START_S
     while not stopping:
         if server.poll() is not None or time.monotonic() > until:
-            raise StartError(f"the server did not start: {last_line(VAR / 'server.log')}")
+            raise StartError(f"the server did not start: {last_line(log)}")
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return

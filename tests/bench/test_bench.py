@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from support.browser import chromium_path
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -51,3 +52,23 @@ def test_the_agent_is_measured(tmp_path: pathlib.Path) -> None:
     assert figures["resident memory"]["goal"] == "<= 60"
     assert figures["runs/s, reports sent"]["median"] > 1
     assert list((tmp_path / "cache").iterdir()) == [], "the run's folder is left behind"
+
+
+def test_the_pages_are_measured_in_a_browser(tmp_path: pathlib.Path) -> None:
+    chromium_path()
+    found = tmp_path / "figures.json"
+    command = [
+        sys.executable, "-m", "bench", "--quick", "--only", "dashboard10k", "--own-load",
+        "--services", "200", "--cache", str(tmp_path / "cache"), "--json", str(found),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [row] = json.loads(found.read_text())["rows"]
+    figures = {figure["name"]: figure for figure in row["figures"]}
+    assert figures["overview: usable"]["goal"] == "<= 1000"
+    assert figures["services: usable"]["goal"] == "<= 1000"
+    assert figures["filter, key to painted"]["goal"] == "<= 100"
+    assert figures["delta of 100, event to painted"]["goal"] == "<= 50"
+    assert all(value > 0 for figure in row["figures"] for value in figure["values"])

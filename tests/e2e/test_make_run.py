@@ -200,7 +200,7 @@ def debian_packages(tmp_path: Path, **variables: str) -> subprocess.CompletedPro
 def test_packages_that_are_left_out_are_named(tmp_path: Path) -> None:
     told = debian_packages(tmp_path, OVERC_TEST_INSTALL="no")
     assert told.returncode == 0
-    assert "left out are the tests that need: monitoring-plugins-basic" in told.stderr
+    assert "left out are the tests that need: chromium monitoring-plugins-basic" in told.stderr
 
 
 @pytest.mark.parametrize("variables", [{"OVERC_TEST_INSTALL": "no"}, {}])
