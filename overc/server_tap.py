@@ -29,6 +29,7 @@ from overc.daemon.heartbeat import Heartbeat
 from overc.daemon.housekeeping import Housekeeping, Retention
 from overc.daemon.intake import Intake
 from overc.daemon.recording import Recorder
+from overc.daemon.rejections import Rejections
 from overc.daemon.server import Endpoint, Server
 from overc.daemon.settings import ServerSettings
 from overc.daemon.snapshot import Snapshot
@@ -42,17 +43,36 @@ from overc.logging import get_logger, set_level
 from overc.process import Runner
 from overc.sd_notify import Notifier
 from overc.supervision import AnnouncedEndpoint, Supervision
+from overc.web.about import About, SetUp, described_zone
+from overc.web.access import Gate
+from overc.web.actions import Actions
 from overc.web.attention import Attention
 from overc.web.dashboard import Dashboard
 from overc.web.forms import Forms
 from overc.web.health import Health
 from overc.web.insight import Insight
+from overc.web.items import Items
 from overc.web.limits import LimitedSite
+from overc.web.live import Live
+from overc.web.live_rows import Board
+from overc.web.live_topics import Topics
 from overc.web.pages import Pages
+from overc.web.public.badges import Badges
+from overc.web.public.routes import PublicRoutes
+from overc.web.public.sight import Sight
+from overc.web.public.status_pages import StatusPages
+from overc.web.rejected import RejectedKeys
 from overc.web.reporting import Reporting
 from overc.web.site import Routes
 
 NODE_CHARS = 255
+
+BACKLOG = 1024
+"""So many connections may wait for the reactor.
+
+All agents come at once after an outage. With Twisted's 50 the kernel drops those beyond, and they
+try again after 1, 3, 7 and 15 seconds.
+"""
 
 log = get_logger(__name__)
 
@@ -143,6 +163,15 @@ def make_store(reactor: Any, database: Database) -> Store:
     return MysqlStore(reactor, database, keys.derive)
 
 
+def with_backlog(endpoint: str) -> str:
+    """Return the description of an endpoint with BACKLOG, unless it has a backlog of its own."""
+    kind, _, rest = endpoint.partition(":")
+    named = any(one.startswith("backlog=") for one in rest.split(":"))
+    if named or kind not in ("tcp", "tcp6", "ssl", "unix"):
+        return endpoint
+    return f"{endpoint}:backlog={BACKLOG}"
+
+
 def make_server(
     reactor: Any, chosen: ServerSettings, listening: Callable[[], None] = lambda: None
 ) -> Server:
@@ -159,28 +188,61 @@ def make_server(
     node = f"{socket.gethostname()} {' '.join(chosen.listen)}"[:NODE_CHARS]
     dispatch = Dispatch(reactor, store, clock, runner, ways, raiser, node)
     recorder = Recorder(raiser, chosen.expectations)
-    watchdog = Watchdog(reactor, store, clock, recorder, dispatch.nudge)
-    intake = Intake(reactor, store, clock, recorder, dispatch.nudge, watchdog.excuse)
+    trial = Trial(clock, {way.plugin.name: way.sender for way in ways})
+    snapshot = Snapshot(store, clock)
+    insight = Insight(store, clock, chosen.maintenances, trial.plugins)
+    board = Board(snapshot, insight, clock)
+    topics = Topics(store, snapshot, board, clock)
+    live = Live(reactor, clock, board, topics, lambda: watchdog.lag_s())
+
+    def fell_late() -> None:
+        dispatch.nudge()
+        live.nudge()
+
+    def care_changed() -> None:
+        dispatch.nudge()
+        live.care_changed()
+
+    watchdog = Watchdog(reactor, store, clock, recorder, fell_late)
+    rejections = Rejections(reactor, store, clock)
+    intake = Intake(
+        reactor, store, clock, recorder, dispatch.nudge, watchdog.excuse,
+        key_refused=rejections.note, stored=live.nudge,
+    )  # fmt: skip
     retention = Retention(chosen.keep_history_s, chosen.keep_alerts_s, chosen.keep_rollups_s)
     housekeeping = Housekeeping(reactor, store, clock, retention)
-    snapshot = Snapshot(store, clock)
     pulse = Pulse(store, clock, watchdog)
-    trial = Trial(clock, {way.plugin.name: way.sender for way in ways})
-    insight = Insight(store, clock, chosen.maintenances)
-    attention = Attention(store, clock, intake, trial, insight, chosen.timezone, dispatch.nudge)
+    attention = Attention(store, clock, intake, trial, insight, chosen.timezone, care_changed)
+    warnings = start_warnings(chosen)
+
+    def key_accepted(server_id: int, name: str) -> None:
+        rejections.forget(server_id)
+        intake.forget(name)
+
+    rejected = RejectedKeys(store, clock, key_accepted)
+    items = Items(store, recorder, snapshot, clock, intake.forget)
+    about = About(store, clock, pulse, rejected, set_up(chosen, node, warnings))
     dashboard = Dashboard(
-        store, recorder, snapshot, clock, watchdog.lag_s, intake.forget, Pages(), insight
+        store, snapshot, clock, watchdog.lag_s, Pages(), insight, board, items, about
     )
-    reporting = Reporting(intake, chosen.api_auth, chosen.max_body_bytes)
+    sight = Sight(snapshot, clock)
+    api_gate = Gate(chosen.api_auth, chosen.access, chosen.url, is_api=True)
+    reporting = Reporting(intake, api_gate, chosen.max_body_bytes)
     routes = Routes(
         reactor,
         reporting,
         dashboard,
         attention,
-        Forms(attention, insight),
+        Forms(attention, items, rejected),
         Health(pulse, clock),
-        api_auth=chosen.api_auth,
-        ui_auth=chosen.ui_auth,
+        Actions(items, rejected, about),
+        live=live,
+        public=PublicRoutes(
+            StatusPages(chosen.public.pages, sight, store, clock, watchdog.lag_s),
+            Badges(chosen.public.badges, sight),
+        ),
+        api_gate=api_gate,
+        ui_gate=Gate(chosen.ui_auth, chosen.access, chosen.url),
         timeout_s=chosen.request_timeout_s,
     )
     site = LimitedSite(
@@ -190,27 +252,24 @@ def make_server(
         chosen.request_timeout_s,
         reporting.exact(),
     )
-    for endpoint in chosen.listen:
-        if chosen.ui_auth is None and not settings.is_loopback(endpoint):
-            log.warn(
-                "{endpoint} can be reached from other machines and the dashboard is open to all:"
-                " set ui-auth=user:password",
-                endpoint=endpoint,
-            )
-    for warning in chosen.warnings:
+    for warning in warnings:
         log.warn("{warning}", warning=warning)
     parts: list[Service] = [
         dispatch,
         trial,
         Reminders(reactor, store, clock, raiser, plugin_routes, dispatch.nudge),
+        rejections,
         intake,
         watchdog,
         Forgetting(reactor, store, clock, recorder, chosen.expectations, dispatch.nudge),
         housekeeping,
+        live,
     ]
     if chosen.heartbeat_url is not None:
         parts.append(Heartbeat(reactor, pulse, chosen.heartbeat_url, chosen.heartbeat_period_s))
-    endpoints: list[Endpoint] = [(text, serverFromString(reactor, text)) for text in chosen.listen]
+    endpoints: list[Endpoint] = [
+        (text, serverFromString(reactor, with_backlog(text))) for text in chosen.listen
+    ]
     # They are opened in this order.
     description, last = endpoints[-1]
     endpoints[-1] = (description, AnnouncedEndpoint(last, listening))
@@ -221,4 +280,33 @@ def make_server(
         site,
         parts,
         lambda error: lifecycle.fail(reactor, str(error)),
+    )
+
+
+def start_warnings(chosen: ServerSettings) -> tuple[str, ...]:
+    """Return what is no mistake, but should be told."""
+    open_to_all = [
+        f"{endpoint} can be reached from other machines and the dashboard is open to all:"
+        " set ui-auth=user:password"
+        for endpoint in chosen.listen
+        if not chosen.has_door and not settings.is_loopback(endpoint)
+    ]
+    return (*open_to_all, *chosen.warnings)
+
+
+def set_up(chosen: ServerSettings, node: str, warnings: tuple[str, ...]) -> SetUp:
+    """Return what the dashboard tells of the settings."""
+    return SetUp(
+        node=node,
+        database=str(chosen.database),
+        path=chosen.path,
+        listen=chosen.listen,
+        url=chosen.url,
+        timezone=described_zone(chosen.timezone),
+        keep_history_s=chosen.keep_history_s,
+        keep_alerts_s=chosen.keep_alerts_s,
+        keep_rollups_s=chosen.keep_rollups_s,
+        warnings=warnings,
+        plugins=chosen.plugins,
+        maintenances=chosen.maintenances,
     )

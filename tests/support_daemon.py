@@ -258,6 +258,7 @@ class IntakeDesk:
         self.clock = FakeClock()
         self.nudges = 0
         self.failures = 0
+        self.commits = 0
         self.reactor = Clock()
         self.recorder = a_recorder("mail")
         self.intake = Intake(
@@ -268,8 +269,12 @@ class IntakeDesk:
             self._nudge,
             self._store_failed,
             queue_max,
+            stored=self._count_commit,
         )
         self.intake.startService()
+
+    def _count_commit(self) -> None:
+        self.commits += 1
 
     def _nudge(self) -> None:
         self.nudges += 1

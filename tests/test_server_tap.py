@@ -17,19 +17,22 @@ from twisted.internet.threads import deferToThread
 from twisted.python.usage import UsageError
 
 from overc import lifecycle, server_tap
+from overc.daemon.access_settings import Credentials
 from overc.daemon.alerting.attention import Attention
 from overc.daemon.alerting.dispatch import Dispatch
 from overc.daemon.alerting.trial import Trial
 from overc.daemon.forgetting import Forgetting
 from overc.daemon.housekeeping import Housekeeping
 from overc.daemon.intake import Intake
+from overc.daemon.rejections import Rejections
 from overc.daemon.server import Server, StartError
-from overc.daemon.settings import Credentials, ServerSettings
+from overc.daemon.settings import ServerSettings
 from overc.daemon.store.migrations import scripts
 from overc.daemon.store.urls import SqliteDatabase
 from overc.daemon.watchdog import Watchdog
 from overc.server_tap import Options, make_server, makeService
 from overc.supervision import Supervision
+from overc.web.live import Live
 
 
 @pytest.fixture(autouse=True)
@@ -252,7 +255,7 @@ def test_a_start_that_fails_ends_the_process(
     # Started in this order, stopped in the opposite one: who takes reports in wakes dispatch.
     kinds = [type(part) for part in server._parts]
     assert kinds == [
-        Dispatch, Trial, Attention, Intake, Watchdog, Forgetting, Housekeeping
+        Dispatch, Trial, Attention, Rejections, Intake, Watchdog, Forgetting, Housekeeping, Live
     ]  # fmt: skip
     server._failed(StartError("no"))
     assert ends == [(reactor, "no")]
@@ -289,3 +292,17 @@ async def test_the_whole_server(tmp_path: Path) -> None:
     assert b"90 %" in page
     found = rows(f"{tmp_path}/x.db", "select state, timed_out from services")
     assert found == [("WARN", 0)]
+
+
+@pytest.mark.parametrize(
+    "endpoint, opened",
+    [
+        ("tcp:5000", "tcp:5000:backlog=1024"),
+        (r"tcp6:5000:interface=\:\:1", r"tcp6:5000:interface=\:\:1:backlog=1024"),
+        ("unix:/run/overc.sock:mode=660", "unix:/run/overc.sock:mode=660:backlog=1024"),
+        ("tcp:5000:backlog=9:interface=::", "tcp:5000:backlog=9:interface=::"),
+        ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
+    ],
+)
+def test_many_connections_may_wait(endpoint: str, opened: str) -> None:
+    assert server_tap.with_backlog(endpoint) == opened

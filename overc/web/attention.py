@@ -40,12 +40,16 @@ class Asked(NamedTuple):
     peer_ip: str
     user: str | None
     """By whose credentials it came in."""
+    is_remote: bool = False
+    """A proxy has checked who the user is, so this name always stands."""
 
     def argument(self, name: str) -> str | None:
         values = self.args.get(name.encode())
         return values[-1].decode(errors="replace") if values else None
 
     def author(self, given: str | UnsetType | None) -> str:
+        if self.is_remote and given and given != self.user:
+            return f"{given} ({self.user})"
         return given or self.user or self.peer_ip or SOMEBODY
 
 
@@ -69,8 +73,15 @@ class _Silence(_Body, kw_only=True):
     reason: str
     servers: str = "*"
     services: str = "*"
+    server_id: int | UnsetType | None = UNSET
+    service_id: int | UnsetType | None = UNSET
     author: str | UnsetType | None = UNSET
     start: int | float | str | UnsetType | None = msgspec.field(name="from", default=UNSET)
+    until: int | float | str | UnsetType | None = UNSET
+    span: int | float | str | UnsetType | None = msgspec.field(name="for", default=UNSET)
+
+
+class _Change(_Body):
     until: int | float | str | UnsetType | None = UNSET
     span: int | float | str | UnsetType | None = msgspec.field(name="for", default=UNSET)
 
@@ -89,6 +100,7 @@ class _Test(_Body):
 _ACK = msgspec.json.Decoder(_Ack)
 _WHICH = msgspec.json.Decoder(_Which)
 _SILENCE = msgspec.json.Decoder(_Silence)
+_CHANGE = msgspec.json.Decoder(_Change)
 _SNOOZE = msgspec.json.Decoder(_Snooze)
 _TEST = msgspec.json.Decoder(_Test)
 
@@ -155,15 +167,73 @@ class Attention:
     async def silence(self, asked: Asked) -> Answer:
         sent = reports.decode(_SILENCE, asked.body)
         now_at = self._clock.wall()
-        start_at, until_at = _time(sent.start, "from"), _time(sent.until, "until")
+        start_at, until_at = parse_time(sent.start, "from"), parse_time(sent.until, "until")
         span_s = _span_s(sent.span)
         starts_at = now_at if start_at is None else max(start_at, now_at)
         if (span_s is None) is (until_at is None):
             raise Refusal(400, 'give either "for", such as "2h", or "until", a time in UTC')
         ends_at = until_at or starts_at + (span_s or 0)
         author = asked.author(sent.author)
-        return await self._silence(
-            sent.servers, sent.services, author, sent.reason, starts_at, ends_at
+        servers, services = await self._which(sent)
+        return await self._silence(servers, services, author, sent.reason, starts_at, ends_at)
+
+    async def _which(self, sent: _Silence) -> tuple[str, str]:
+        """Return the patterns of a silence; for a server or a service by its id, those of its
+        name."""
+        given = [id_ for id_ in (sent.server_id, sent.service_id) if id_ is not UNSET]
+        if not given:
+            return sent.servers, sent.services
+        if len(given) > 1 or (sent.servers, sent.services) != ("*", "*"):
+            raise Refusal(400, 'give "servers" and "services", or "server_id", or "service_id"')
+        [id_] = given
+        if id_ is None or not 0 <= id_ < ID_END:
+            raise Refusal(404, "there is nothing of this id: it may have been deleted")
+        if sent.service_id is UNSET:
+            name = await self._insight.server_name(id_)
+            if name is None:
+                raise Refusal(404, f"there is no server {id_}: it may have been deleted")
+            return attending.exactly(name), "*"
+        names = await self._insight.names(id_)
+        if names is None:
+            raise Refusal(404, f"there is no service {id_}: it may have been deleted")
+        server, service = map(attending.exactly, names)
+        return server, service
+
+    async def change_silence(self, asked: Asked, silence_id: int) -> Answer:
+        """Let a silence end at another time, or last longer."""
+        sent = reports.decode(_CHANGE, asked.body)
+        now_at = self._clock.wall()
+        span_s, until_at = _span_s(sent.span), parse_time(sent.until, "until")
+        if (span_s is None) is (until_at is None):
+            raise Refusal(400, 'give either "for", how much longer, or "until", a time in UTC')
+
+        def write(tx: Transaction) -> tuple[float, float]:
+            found = kept_back.silence(tx, silence_id)
+            if found is None:
+                raise Refusal(404, f"there is no silence {silence_id}")
+            ends_at = until_at or found.ends_at + (span_s or 0)
+            refused = _in_words(attending.change_silence)(tx, silence_id, ends_at, now_at)
+            if refused is not None:
+                raise Refusal(409, refused)
+            return found.starts_at, ends_at
+
+        times = await self._store.write("change a silence", write)
+        self._changed()
+        return as_json({"ok": 1, **attention_json.begun(silence_id, *times)})
+
+    async def preview(self, asked: Asked) -> Answer:
+        """Say what a silence would keep back; nothing is changed."""
+        servers, services = asked.argument("servers"), asked.argument("services")
+        try:
+            found = await self._insight.preview(servers or "*", services or "*")
+        except ValueError as e:
+            raise Refusal(400, str(e)) from None
+        return as_json(
+            {
+                "n_services": found.n_services,
+                "n_servers": found.n_servers,
+                "services": [{"server": server, "name": name} for server, name in found.named],
+            }
         )
 
     async def end_silence(self, asked: Asked, silence_id: int) -> Answer:
@@ -315,7 +385,7 @@ def _span_s(sent: int | float | str | UnsetType | None) -> float | None:
     return span_s
 
 
-def _time(sent: int | float | str | UnsetType | None, path: str) -> float | None:
+def parse_time(sent: int | float | str | UnsetType | None, path: str) -> float | None:
     """Return the epoch seconds of a time that is sent as such, or as text in UTC; None for none."""
     if sent is UNSET or sent is None:
         return None

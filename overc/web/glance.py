@@ -11,10 +11,13 @@ from overc.daemon.alerting.explaining import KeepsBack
 from overc.daemon.alerting.keeping import Keepers
 from overc.daemon.store.deliveries import Failing
 from overc.daemon.store.explain import AckFacts
-from overc.web.words import count_words, listed, span_words
+from overc.web.words import count_words, first_line, listed, span_words
 
 LATELY_S = 86400
 """What ended, or was given up, is shown for so long."""
+
+NAMED_MAX = 3
+"""So many servers are named in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,12 @@ class Glance:
     """The alert plugins that fail now."""
     undelivered: Sequence[tuple[str, int]] = ()
     """How many alerts each alert plugin lost lately."""
+    lag_s: float = 0
+    """By how much the watchdog is behind."""
+    version: int | None = None
+    """Of what the page shows: its stream tells what came after it."""
+    rejected: Sequence[str] = ()
+    """The titles of the servers whose keys were refused lately, and nobody has dismissed them."""
 
     def silence_of(self, server: str, service: str) -> KeepsBack | None:
         """Return what keeps the alerts of a service back for the longest."""
@@ -55,12 +64,25 @@ def trouble(glance: Glance, now_at: float) -> Trouble | None:
         through = listed([f"{plugin} ({count:,})" for plugin, count in glance.undelivered])
         if len(glance.undelivered) == 1:
             through = glance.undelivered[0][0]
+        if failing == [through]:
+            through = "it"
         sentences.append(
-            f"{count_words(lost, 'alert')} {were} not delivered in the last 24 hours, through"
-            f" {through}."
+            f"{count_words(lost, 'alert')} {were} not delivered through {through}"
+            " in the last 24 hours."
         )
     if not sentences:
         return None
     plugins = {*failing, *(plugin for plugin, _ in glance.undelivered)}
     only = f" {shlex.quote(plugins.pop())}" if len(plugins) == 1 else ""
     return Trouble(" ".join(sentences), f"overcli alert-test{only}")
+
+
+def rejected_words(glance: Glance) -> str | None:
+    """Return what is said of hosts whose key is refused; None: there are none."""
+    titles = [first_line(title) or "(blank)" for title in glance.rejected]
+    if not titles:
+        return None
+    if len(titles) == 1:
+        return f"{titles[0]} reports with another key than before and is refused."
+    named = listed(titles) if len(titles) <= NAMED_MAX else f"{len(titles):,} servers"
+    return f"{named} report with other keys than before and are refused."

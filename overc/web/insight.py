@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from overc.clock import Clock
-from overc.daemon.alerting import explaining
+from overc.daemon.alerting import attending, explaining
 from overc.daemon.alerting.explaining import Explanation
 from overc.daemon.alerting.keeping import Keepers
 from overc.daemon.alerting.routing import Maintenance
-from overc.daemon.store import deliveries, explain, kept_back, told
+from overc.daemon.patterns import Patterns
+from overc.daemon.store import deliveries, explain, kept_back, rejected_keys, status, told
 from overc.daemon.store.engine import Store, Transaction
 from overc.daemon.store.explain import Facts
 from overc.web import attention_json
 from overc.web.glance import LATELY_S, Glance
+from overc.web.matching import Match, by_server, match
 from overc.web.shapes import Json
 
 COUNT_S = 30.0
@@ -21,7 +23,15 @@ COUNT_S = 30.0
 
 
 class Insight:
-    def __init__(self, store: Store, clock: Clock, maintenances: Sequence[Maintenance]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        maintenances: Sequence[Maintenance],
+        plugins: Sequence[str] = (),
+    ) -> None:
+        """`plugins`: the names of the alert plugins that are configured."""
+        self.plugins = tuple(plugins)
         self._store = store
         self._clock = clock
         self._maintenances = tuple(maintenances)
@@ -39,6 +49,7 @@ class Insight:
                 Keepers(kept_back.running(tx, now_at), self._maintenances, now_at),
                 deliveries.failing(tx),
                 told.undelivered(tx, now_at - LATELY_S) if counts else self._undelivered,
+                rejected=rejected_keys.titles(tx, now_at),
             )
 
         found = await self._store.read("read what happens to alerts", read)
@@ -67,6 +78,31 @@ class Insight:
         windows = [attention_json.maintenance(one, now_at) for one in self._maintenances]
         return {"silences": silences, "maintenance": windows}
 
+    async def matched(self, reply: Json) -> dict[int, Match]:
+        """Return what the silences of a reply, but for those that ended, match now, by the id."""
+        wanted = {
+            one["id"]: (Patterns(one["servers"]), Patterns(one["services"]))
+            for one in reply["silences"]
+            if one["status"] != "ended"
+        }
+        if not wanted:
+            return {}
+
+        def read(tx: Transaction) -> dict[int, Match]:
+            names = by_server(kept_back.names(tx))
+            return {id_: match(names, *patterns) for id_, patterns in wanted.items()}
+
+        return await self._store.read("match silences", read)
+
+    async def preview(self, servers: str, services: str) -> Match:
+        """Return what a silence would match now. Raises ValueError with a sentence."""
+        patterns = attending.parse_patterns(servers, services)
+
+        def read(tx: Transaction) -> Match:
+            return match(by_server(kept_back.names(tx)), *patterns)
+
+        return await self._store.read("match a silence", read)
+
     async def explain(self, find: Callable[[Transaction], int | None]) -> Explanation | None:
         """Return why a service is as it is; None where there is none.
 
@@ -90,3 +126,6 @@ class Insight:
     async def names(self, service_id: int) -> tuple[str, str] | None:
         """Return the names of a service's server and of the service itself."""
         return await self._store.read("read the names of a service", explain.names, service_id)
+
+    async def server_name(self, server_id: int) -> str | None:
+        return await self._store.read("read the name of a server", status.server_name, server_id)

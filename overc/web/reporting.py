@@ -10,10 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
-from overc.daemon.settings import Credentials
 from overc.model import Report
 from overc.web import reports
-from overc.web.access import Refusal, check_access, header
+from overc.web.access import Gate, Refusal, header
 from overc.web.answers import ALWAYS, Answer, as_json, refusal_as_json, refusal_of
 from overc.web.shortcut import Post, Serve
 from overc.web.unpacking import ADVERTISEMENT, unpack
@@ -30,12 +29,10 @@ class Intake(Protocol):
 class Reporting:
     """Takes the requests of `overc.web.reports.DECODERS` in, and answers after the commit."""
 
-    def __init__(
-        self, intake: Intake, auth: Credentials | None, max_body_bytes: int = BODY_MAX_BYTES
-    ) -> None:
+    def __init__(self, intake: Intake, gate: Gate, max_body_bytes: int = BODY_MAX_BYTES) -> None:
         """`max_body_bytes`: how large a body may be that came compressed."""
         self._intake = intake
-        self._auth = auth
+        self._gate = gate
         self._max_body_bytes = max_body_bytes
 
     def exact(self) -> dict[tuple[bytes, bytes], Serve]:
@@ -56,7 +53,7 @@ class Reporting:
 
         def serve(request: Post) -> None:
             try:
-                check_access(request, self._auth)
+                self._gate.admit(request)
                 stored = self._take(request, request.body(), decode)
             except Exception as error:
                 refuse(request, error)
@@ -74,7 +71,7 @@ class Reporting:
         encoding = header(request, b"content-encoding")
         if encoding is not None:
             body = unpack(body, encoding, self._max_body_bytes)
-        return self._intake.submit(decode(body, peer_ip(request)))
+        return self._intake.submit(decode(body, self._gate.peer_ip(request)))
 
 
 def check_encoding(request: Request | Post) -> None:
@@ -94,8 +91,3 @@ def refuse(request: Post, error: Exception, failure: Failure | None = None) -> N
 def header_lines(answer: Answer) -> bytes:
     headers = {"Content-Type": answer.content_type, **ALWAYS, **answer.headers}
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
-
-
-def peer_ip(request: Request | Post) -> str:
-    # A Unix socket's peer has no host.
-    return getattr(request.getClientAddress(), "host", "")

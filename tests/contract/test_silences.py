@@ -289,3 +289,32 @@ async def test_a_silence_that_is_refused(
     with pytest.raises(ValueError, match=sentence):
         await node.store.write("silence", attending.silence, **(arguments | changes))  # type: ignore[arg-type]
     assert database.rows("select * from silences") == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_silence_ends_at_another_time(database: Database, node: Node) -> None:
+    desk = Desk(node, database, MAIL)
+    id_ = await desk.silence("web*")
+    await desk.report(FAIL)
+    desk.wait(590)
+    # It is said that it ends soon, and once more when it ends later.
+    assert await desk.look() == 1
+
+    async def change(span_s: float, silence_id: int = id_) -> str | None:
+        ends_at = desk.now_at + span_s
+        return await node.store.write(
+            "change", attending.change_silence, silence_id, ends_at, desk.now_at
+        )
+
+    assert await change(3600) is None
+    assert database.rows("select ends_at, warned_at from silences") == [(WALL_AT + 4190, None)]
+    desk.wait(3590)
+    assert await desk.look() == 1
+    assert await change(5) is None
+    for span_s in (0, -1, 367 * 86400):
+        with pytest.raises(ValueError, match=r"give a (later|sooner) end"):
+            await change(span_s)
+    assert "There is no silence 99" in (await change(60, 99) or "")
+    desk.wait(5)
+    assert await desk.look() == 1
+    assert await change(60) == f"Silence {id_} is over already: begin another one"

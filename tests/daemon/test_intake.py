@@ -359,6 +359,21 @@ def test_dispatch_is_nudged_once_for_a_commit_that_raised_alerts(desk: IntakeDes
     assert rows(desk.store.path, "select plugin from outbox") == [("mail",)] * 3
 
 
+def test_each_commit_is_told_before_its_answers(desk: IntakeDesk) -> None:
+    desk.store.held = True
+    [answer] = desk.submit(said("x"))
+    answer.addCallback(lambda _: told.append(desk.commits))
+    told: list[int] = []
+    assert desk.commits == 0
+    desk.store.step()
+    assert (desk.commits, told) == (1, [1])
+    desk.store.held = False
+    desk.store.fault = failing(times=1, error=StorageError("no"))
+    with pytest.raises(StorageError):
+        result_of(desk.intake.submit(said("y")))
+    assert desk.commits == 1
+
+
 def test_reports_are_stamped_when_they_are_recorded(desk: IntakeDesk) -> None:
     result_of(desk.intake.submit(said("1")))
     desk.clock.advance(7)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import pathlib
+import select
+import signal
 import socket
 import struct
 import time
@@ -330,3 +333,19 @@ def test_no_bytes_make_it_fail(daemon: Daemon, number: int) -> None:
     assert not reply.startswith(b"HTTP/1.1 5"), reply
     assert daemon.client.post(PING, ping_body()).status == 200
     assert "Traceback" not in daemon.log()
+
+
+def test_hundreds_of_agents_that_come_at_once(tmp_path: pathlib.Path) -> None:
+    with running(tmp_path) as daemon, contextlib.ExitStack() as stack:
+        # However busy it is: the kernel takes them all, and drops none for seconds.
+        daemon.child.signal(signal.SIGSTOP)
+        stack.callback(daemon.child.signal, signal.SIGCONT)
+        waiting = [stack.enter_context(socket.socket()) for _ in range(400)]
+        poll = select.poll()
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", daemon.client.port))
+            poll.register(one, select.POLLOUT)
+        end = time.monotonic() + SLACK_S
+        while len(connected := poll.poll(100)) < len(waiting):
+            assert time.monotonic() < end, f"only {len(connected)} are connected"

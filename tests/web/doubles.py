@@ -21,21 +21,34 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 
+from overc.daemon.access_settings import Access, Credentials
 from overc.daemon.alerting.messages import Message
 from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.alerting.senders import Attempt
 from overc.daemon.alerting.trial import Trial
-from overc.daemon.settings import Credentials
+from overc.daemon.page_settings import PublicPieces
 from overc.daemon.snapshot import Snapshot
 from overc.daemon.vitals import Pulse
 from overc.model import Report, State
+from overc.web.about import About, SetUp
+from overc.web.access import Gate
+from overc.web.actions import Actions
 from overc.web.attention import Attention
 from overc.web.dashboard import Dashboard
 from overc.web.forms import Forms
 from overc.web.health import Health
 from overc.web.insight import Insight
+from overc.web.items import Items
 from overc.web.limits import LimitedSite
+from overc.web.live import Live
+from overc.web.live_rows import Board
+from overc.web.live_topics import Topics
 from overc.web.pages import Pages
+from overc.web.public.badges import Badges
+from overc.web.public.routes import PublicRoutes
+from overc.web.public.sight import Sight
+from overc.web.public.status_pages import StatusPages
+from overc.web.rejected import RejectedKeys
 from overc.web.reporting import Reporting
 from overc.web.site import Routes
 
@@ -44,8 +57,22 @@ API = Credentials("api", "one")
 UI = Credentials("ui", "two")
 CROSS = {"Sec-Fetch-Site": "cross-site"}
 BODY_MAX = 10_000
+VIEWERS_MAX = 3
 TIMEOUT_S = 5.0
 """A request may take so long once it has arrived."""
+
+SET_UP = SetUp(
+    node="mon1 tcp:5000",
+    database="sqlite:////var/lib/overc/overc.db",
+    path="/etc/overc/server.ini",
+    listen=("tcp:5000",),
+    url=None,
+    timezone="UTC",
+    keep_history_s=30 * 86400,
+    keep_alerts_s=365 * 86400,
+    keep_rollups_s=5 * 365 * 86400,
+    warnings=(),
+)
 
 
 def basic(user: str, password: str) -> dict[str, str]:
@@ -116,6 +143,10 @@ class Fixture:
         *,
         short_way: bool = True,
         maintenances: Sequence[Maintenance] = (),
+        access: Access | None = None,
+        url: str | None = None,
+        set_up: SetUp = SET_UP,
+        public: PublicPieces | None = None,
     ) -> None:
         self.path = path
         self.watch = FakeWatch()
@@ -127,15 +158,30 @@ class Fixture:
         self.clock = FakeClock()
         self.snapshot = Snapshot(self.store, self.clock)
         insight = Insight(self.store, self.clock, maintenances)
+        board = Board(self.snapshot, insight, self.clock)
+        topics = Topics(self.store, self.snapshot, board, self.clock)
+        self.live = Live(
+            self.reactor, self.clock, board, topics, self.watch.lag_s, viewers_max=VIEWERS_MAX
+        )
+        self.live.startService()
+        pulse = Pulse(self.store, self.clock, self.watch)
+        self.forgotten: list[str] = []
+        self.accepted: list[tuple[int, str]] = []
+        items = Items(self.store, a_recorder(), self.snapshot, self.clock, self.forgotten.append)
+        rejected = RejectedKeys(
+            self.store, self.clock, lambda id_, name: self.accepted.append((id_, name))
+        )
+        about = About(self.store, self.clock, pulse, rejected, set_up)
         dashboard = Dashboard(
             self.store,
-            a_recorder(),
             self.snapshot,
             self.clock,
             self.watch.lag_s,
-            lambda name: None,
             Pages(),
             insight,
+            board,
+            items,
+            about,
         )
         self.trial = Trial(self.clock, self.senders)
         self.trial.startService()
@@ -148,16 +194,25 @@ class Fixture:
             timezone.utc,
             self._count_change,
         )
-        reporting = Reporting(self.intake, api_auth, BODY_MAX)
+        public = public or PublicPieces()
+        sight = Sight(self.snapshot, self.clock)
+        api_gate = Gate(api_auth, access, url, is_api=True)
+        reporting = Reporting(self.intake, api_gate, BODY_MAX)
         routes = Routes(
             self.reactor,
             reporting,
             dashboard,
             attention,
-            Forms(attention, insight),
-            Health(Pulse(self.store, self.clock, self.watch), self.clock),
-            api_auth=api_auth,
-            ui_auth=ui_auth,
+            Forms(attention, items, rejected),
+            Health(pulse, self.clock),
+            Actions(items, rejected, about),
+            live=self.live,
+            public=PublicRoutes(
+                StatusPages(public.pages, sight, self.store, self.clock, self.watch.lag_s),
+                Badges(public.badges, sight),
+            ),
+            api_gate=api_gate,
+            ui_gate=Gate(ui_auth, access, url),
             timeout_s=TIMEOUT_S,
         )
         exact = reporting.exact() if short_way else None

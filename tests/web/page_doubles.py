@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from datetime import datetime, timezone
 from html.parser import HTMLParser
 from typing import Any
 
+from overc.daemon.snapshot import ServerEntry, ServiceEntry
+from overc.daemon.store.status import ServerRow, ServiceRow
 from overc.web.folding import fold
+from overc.web.glance import Glance
+from overc.web.listing import Look, server_order, service_order
 from overc.web.pages import Pages
 
 NOW_AT = 1_772_359_200.0  # 2026-03-01 10:00:00
@@ -90,6 +96,54 @@ def server(id_: int, name: str, *services: dict[str, Any], n_alerts: int = 0) ->
 def status(*servers: dict[str, Any], lag_s: int = 0) -> dict[str, Any]:
     stats = {"n_alerts": 3, "last_state_id": 9, "supervisor_lag": lag_s}
     return {"stats": stats, "servers": list(servers)}
+
+
+def look(reply: dict[str, Any], glance: Glance = Glance()) -> Look:  # noqa: B008 - frozen
+    """Return what the overview and the services' page are made of, from the reply of a status."""
+    servers = []
+    for one in reply["servers"]:
+        entry = ServerEntry(ServerRow(one["id"], one["name"], one["title"], one["ip"]))
+        entry.n_alerts = one["n_alerts"]
+        for it in one["services"]:
+            now = it["state"] or {}
+            service = entry.services[it["id"]] = ServiceEntry(
+                ServiceRow(
+                    it["id"], one["id"], it["name"], it["title"], it["period"],
+                    int(now.get("timed_out", False)), now.get("state"), it.get("since"),
+                    it["id"] if now else None, _epoch(now["rtime"]) if now else None,
+                    now.get("info"),
+                )
+            )  # fmt: skip
+            service.n_alerts = it["n_alerts"]
+        servers.append(entry)
+    servers.sort(key=server_order)
+    pairs = [
+        (entry, service)
+        for entry in servers
+        for service in sorted(entry.services.values(), key=service_order)
+    ]
+    silences = {
+        service.row.id: silence
+        for entry, service in pairs
+        if (silence := glance.silence_of(entry.row.name, service.row.name))
+    }
+    return Look(servers, pairs, glance.acks, silences, reply["stats"]["n_alerts"])
+
+
+def _epoch(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp()
+
+
+def overview(reply: dict[str, Any], *more: Any, glance: Glance = Glance(), **named: Any) -> str:  # noqa: B008
+    """Render the overview of what a status says."""
+    behind = replace(glance, lag_s=reply["stats"]["supervisor_lag"])
+    return PAGES.overview(look(reply, glance), *more, glance=behind, **named)
+
+
+def services(reply: dict[str, Any], *more: Any, glance: Glance = Glance(), **named: Any) -> str:  # noqa: B008
+    """Render the services of what a status says."""
+    behind = replace(glance, lag_s=reply["stats"]["supervisor_lag"])
+    return PAGES.services(look(reply, glance), *more, glance=behind, **named)
 
 
 def alert(id_: int, text: str = "web1", **more: Any) -> dict[str, Any]:

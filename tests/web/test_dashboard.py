@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from support_daemon import (
@@ -16,7 +17,6 @@ from support_daemon import (
     in_transaction,
     record,
     result_of,
-    rows,
 )
 from twisted.internet.defer import maybeDeferred
 
@@ -24,10 +24,13 @@ from overc.daemon.snapshot import Snapshot
 from overc.daemon.store.errors import StorageError
 from overc.model import AlertReport, Report, State
 from overc.web import dashboard as dashboard_module
+from overc.web.about import About
 from overc.web.access import Refusal
 from overc.web.answers import Answer
 from overc.web.dashboard import HOURS_MAX, Dashboard, Query
 from overc.web.insight import Insight
+from overc.web.items import Items
+from overc.web.live_rows import Board
 from overc.web.pages import Pages
 
 URL = "http://mon.example.com/"
@@ -118,19 +121,20 @@ class Desk:
     def __init__(self, path: str) -> None:
         self.path = path
         self.clock = FakeClock()
-        self.forgotten: list[str] = []
         self.recorder = a_recorder()
         self.store = SteppedStore(path)
         self.snapshot = Snapshot(self.store, self.clock)
+        insight = Insight(self.store, self.clock, ())
         self.dashboard = Dashboard(
             self.store,
-            self.recorder,
             self.snapshot,
             self.clock,
             lambda: 1.5,
-            self.forgotten.append,
             Pages(),
-            Insight(self.store, self.clock, ()),
+            insight,
+            Board(self.snapshot, insight, self.clock),
+            Mock(spec=Items),
+            Mock(spec=About),
         )
         self.record(a_report(a_state("disk", State.FAIL, "full"), a_state("cpu")))
         self.record(a_report(a_state("disk"), name="web2", alerts=[AlertReport("the roof")]))
@@ -270,7 +274,8 @@ def test_changes_since_what_is_not_known(desk: Desk) -> None:
 
 def test_changes_since_before_something_was_removed(desk: Desk) -> None:
     version = desk.json(desk.dashboard.status(query()))["stats"]["version"]
-    desk.json(desk.dashboard.delete(query(), service_id=2))
+    in_transaction(desk.path, desk.recorder.delete_service, 2)
+    desk.snapshot.forget()
     found = changes(desk, version)
     assert (found["full"], found["services"]) == (True, [])
     assert changes(desk, found["version"])["full"] is False
@@ -301,7 +306,7 @@ def test_a_store_that_fails_is_told(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("ids", [{"server_id": 9}, {"service_id": 9}])
-@pytest.mark.parametrize("method", [Dashboard.status, Dashboard.alerts, Dashboard.delete])
+@pytest.mark.parametrize("method", [Dashboard.status, Dashboard.alerts])
 def test_unknown_ids(
     desk: Desk, method: Callable[..., Awaitable[Answer]], ids: dict[str, int]
 ) -> None:
@@ -315,20 +320,6 @@ def test_pages_of_what_is_not_there(desk: Desk) -> None:
     assert refused(desk.dashboard.states(query(), service_id=9)) == no_service
     assert refused(desk.dashboard.service_page(query(), service_id=9)) == no_service
     assert refused(desk.dashboard.server_page(query(), server_id=9))[0] == 404
-
-
-def test_delete_a_server(desk: Desk) -> None:
-    assert desk.json(desk.dashboard.delete(query(), server_id=1)) == {"ok": 1}
-    assert rows(desk.path, "select name from servers") == [("web2",)]
-    assert desk.forgotten == ["web1"]
-    assert refused(desk.dashboard.delete(query(), server_id=1))[0] == 404
-    assert desk.forgotten == ["web1"]
-
-
-def test_delete_a_service(desk: Desk) -> None:
-    assert desk.json(desk.dashboard.delete(query(), service_id=1)) == {"ok": 1}
-    assert rows(desk.path, "select id from services order by id") == [(2,), (3,)]
-    assert desk.forgotten == []
 
 
 def test_pages(desk: Desk) -> None:
@@ -373,4 +364,4 @@ def test_an_error_page(desk: Desk) -> None:
     answer = desk.dashboard.error_page(Refusal(401, "who <are> you", {"X": "y"}), "../")
     assert (answer.code, answer.headers) == (401, {"X": "y"})
     assert answer.content_type == "text/html; charset=utf-8"
-    assert "who &lt;are&gt; you" in answer.body.decode()
+    assert "Who &lt;are&gt; you" in answer.body.decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from overc.web import dashboard as dashboard_module
 from overc.web.forms import FIELDS_MAX
 from overc.web.pages import SPAN_CHOICES
 from overc.web.site import FORMS
+from overc.web.words import as_sentence
 
 ACKS = "select service_id, author, reason, acked_at from acks"
 ORIGIN = {"Host": "mon.example.com", "Origin": "http://mon.example.com"}
@@ -62,7 +64,7 @@ def follow(web: Fixture, path: str, answer: Reply) -> tuple[str, Page]:
     target = urljoin(folder + path, answer.headers["location"])
     assert target.startswith(folder)
     place = target.removeprefix(folder)
-    page = web.ask("GET", place)
+    page = web.ask("GET", place.partition("#")[0])
     assert page.code == 200
     return place, Page(page.body.decode())
 
@@ -72,7 +74,9 @@ def refused(answer: Reply) -> tuple[int, str]:
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     page = Page(answer.body.decode())
     [at] = [place for place, text in enumerate(page.texts) if text == str(answer.code)]
-    return answer.code, next(text for text in page.texts[at + 1 :] if text.strip())
+    # What happened, then why.
+    _, sentence, *_ = [text for text in page.texts[at + 1 :] if text.strip()]
+    return answer.code, sentence
 
 
 def forms(page: Page) -> list[dict[str, str]]:
@@ -89,14 +93,14 @@ def test_acknowledge_and_take_it_back(web: Fixture) -> None:
     assert HOSTILE in page.texts
     assert web.changes == 1
     actions = [form["action"] for form in forms(page)]
-    assert actions == ["../service/1/unack", "../service/1/silence"]
+    assert actions == ["../service/1/unack", "../service/1/silence", "../service/1/rename"]
 
     path = "/ui/service/1/unack"
     place, page = follow(web, path, submit(web, path))
     assert place == "/ui/service/1"
     assert rows(web.path, ACKS) == []
     assert [form["action"] for form in forms(page)] == [
-        "../service/1/ack", "../service/1/silence",
+        "../service/1/ack", "../service/1/silence", "../service/1/rename",
     ]  # fmt: skip
 
 
@@ -112,14 +116,15 @@ def test_silence_a_service_and_end_that(web: Fixture, span: str) -> None:
     assert "by ann: disk swap" in page.text
 
     page = Page(web.ask("GET", "/ui/silences").body.decode())
-    assert [form["action"] for form in forms(page)] == ["./silences/1/end"]
-    assert "overcli unsilence 1" in page.text
+    assert [form["action"] for form in forms(page)] == [
+        "./silences/1/extend", "./silences/1/end", "./silences"
+    ]  # fmt: skip
     web.clock.advance(5)
     path = "/ui/silences/1/end"
     place, page = follow(web, path, submit(web, path))
     assert place == "/ui/silences"
     assert silences(web)[0][-1] == WALL_AT + 5
-    assert forms(page) == []
+    assert [form["action"] for form in forms(page)] == ["./silences"]
 
 
 def test_a_silence_of_one_service_is_of_no_other_one(web: Fixture) -> None:
@@ -130,7 +135,7 @@ def test_a_silence_of_one_service_is_of_no_other_one(web: Fixture) -> None:
     assert answer.code == 303
     page = Page(web.ask("GET", "/ui/services").body.decode())
     assert page.text.count("silenced until") == 1
-    assert "a*[b] silenced until" in page.text
+    assert re.search(r"a\*\[b\] ?silenced until", page.text)
 
 
 def test_the_author_is_who_came_in(database: str) -> None:
@@ -198,7 +203,7 @@ def test_the_author_is_who_came_in(database: str) -> None:
 def test_what_is_refused(
     web: Fixture, path: str, fields: dict[str, str], code: int, sentence: str
 ) -> None:
-    assert refused(submit(web, path, **fields)) == (code, sentence)
+    assert refused(submit(web, path, **fields)) == (code, as_sentence(sentence))
     assert (rows(web.path, ACKS), silences(web), web.changes) == ([], [], 0)
 
 
@@ -206,7 +211,7 @@ def test_a_problem_that_is_over_is_not_acknowledged(web: Fixture) -> None:
     change(web.path, "update services set state = 'OK'")
     answer = submit(web, "/ui/service/1/ack", reason="x")
     sentence = 'Nothing is wrong with "disk": only a problem can be acknowledged'
-    assert refused(answer) == (409, sentence)
+    assert refused(answer) == (409, as_sentence(sentence))
 
 
 @pytest.mark.parametrize(
@@ -222,11 +227,12 @@ def test_a_problem_that_is_over_is_not_acknowledged(web: Fixture) -> None:
 )
 def test_what_is_no_form(web: Fixture, body: bytes) -> None:
     sentence = "this is no form of a page: reload the page and try again"
-    assert refused(web.ask("POST", "/ui/service/1/ack", body, ORIGIN)) == (400, sentence)
+    answer = web.ask("POST", "/ui/service/1/ack", body, ORIGIN)
+    assert refused(answer) == (400, as_sentence(sentence))
     assert rows(web.path, ACKS) == []
 
 
-PATHS = [path.replace("<id:service_id>", "1").replace("<id:silence_id>", "1") for path, _ in FORMS]
+PATHS = [re.sub("<[^>]*>", "1", path) for path, _ in FORMS]
 FIELDS: dict[str, Any] = {"for": "2h", "reason": "x"}
 
 
@@ -247,7 +253,7 @@ def test_forms_of_other_sites_change_nothing(
     before = silences(web)
     web.clock.advance(1)
     answer = submit(web, path, headers, **FIELDS)
-    assert refused(answer) == (403, "this request came from another site's page")
+    assert refused(answer) == (403, "This request came from another site's page.")
     assert (rows(web.path, ACKS), silences(web)) == ([], before)
 
 
@@ -263,7 +269,8 @@ def test_forms_want_the_password(database: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_forms_are_posted(web: Fixture, path: str) -> None:
-    assert web.ask("GET", path).code == 405
+    asks_first = path.endswith(("/delete", "/forget", "/ui/silences"))
+    assert web.ask("GET", path).code == (200 if asks_first else 405)
 
 
 def test_every_field_has_a_label(web: Fixture) -> None:
@@ -271,10 +278,11 @@ def test_every_field_has_a_label(web: Fixture) -> None:
     fields = [attrs["id"] for tag, attrs in page.elements if tag in {"input", "select"}]
     labels = [attrs["for"] for tag, attrs in page.elements if tag == "label"]
     assert fields == labels
-    assert len(set(fields)) == 5
+    assert len(set(fields)) == 6
 
 
 def test_no_form_for_what_is_not_wrong(web: Fixture) -> None:
     record(web.path, a_recorder(), FakeClock(), a_report(a_state("disk")))
     page = Page(web.ask("GET", "/ui/service/1").body.decode())
-    assert [form["action"] for form in forms(page)] == ["../service/1/silence"]
+    actions = [form["action"] for form in forms(page)]
+    assert actions == ["../service/1/silence", "../service/1/rename"]

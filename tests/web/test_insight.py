@@ -26,7 +26,7 @@ from overc.model import State
 from overc.web import dashboard as dashboard_module
 from overc.web.insight import COUNT_S
 
-BANNER = "1 alert was not delivered in the last 24 hours, through mail."
+BANNER = "1 alert was not delivered through mail in the last 24 hours."
 ALERT_LISTS = ["/ui/alerts", "/ui/server/1", "/ui/service/1"]
 
 
@@ -94,7 +94,8 @@ def test_many_alerts_are_read_at_once(web: Fixture) -> None:
         record(web.path, a_recorder("mail"), FakeClock(), a_report(a_state("cpu", state)))
     web.store.calls.clear()
     assert text(web, "/ui/alerts").count("mail waits for its turn") == 21
-    assert web.store.calls == ["read alerts", "read what happens to alerts"]
+    assert web.store.calls.count("look for alerts") == 1
+    assert len(web.store.calls) <= 4
 
 
 def test_why(web: Fixture) -> None:
@@ -105,13 +106,13 @@ def test_why(web: Fixture) -> None:
 
 @pytest.mark.parametrize("path", ["/ui/", "/ui/services", "/ui/server/1"])
 def test_who_takes_care(web: Fixture, path: str) -> None:
-    assert "acknowledged" not in text(web, path)
+    assert "acknowledged by" not in text(web, path)
     asked(web, "POST", "/ui/api/ack", {"service_id": 1, "reason": "on it", "author": "<ann>"})
     asked(web, "POST", "/ui/api/silences", {"for": "1h", "reason": "swap", "servers": "web*"})
     words = text(web, path)
     assert "acknowledged by <ann> silenced until 2026-03-01 11:00:00" in words
     web.clock.advance(3600)
-    assert "silenced" not in text(web, path)
+    assert "silenced until" not in text(web, path)
 
 
 @pytest.mark.parametrize("path", ["/ui/", "/ui/services", "/ui/server/1", "/ui/service/1"])
@@ -119,7 +120,7 @@ def test_a_window_that_has_just_opened(database: str, path: str) -> None:
     window = Maintenance("swap", Always(WALL_AT + 60), Patterns("web*"))
     web = Fixture(database, maintenances=[window])
     assert "silenced until 2026-03-01 10:01:00" in text(web, path).lower()
-    assert "swap services * of web* open until" in text(web, "/ui/silences")
+    assert "swap all services on web* open until" in text(web, "/ui/silences")
 
 
 def test_silences(web: Fixture) -> None:
@@ -129,17 +130,18 @@ def test_silences(web: Fixture) -> None:
     change(web.path, "update outbox set status = 'silenced', silence_id = 1")
     words = text(web, "/ui/silences")
     assert "Running" in words
-    assert "silence 1: services * of web* 2026-03-01 10:00:00 to 2026-03-01 11:00:00" in words
-    assert "ann: first 1 alert 2026-03-01 10:00:00 web1 / disk service:state/FAIL" in words
-    assert words.index("ann: first") < words.index("Coming") < words.index("ann: second")
+    assert "all services on web* silence 1: 1 service on 1 server" in words
+    assert "2026-03-01 10:00:00 to 2026-03-01 11:00:00" in words
+    assert "ann first 1 alert 2026-03-01 10:00:00 web1 / disk FAIL" in words
+    assert words.index("ann first") < words.index("Coming") < words.index("ann second")
     web.clock.advance(3600)
     words = text(web, "/ui/silences")
     assert "Nothing is silenced." in words
-    assert words.index("ann: second") < words.index("Ended in the last") < words.index("ann: first")
+    assert words.index("ann second") < words.index("Ended in the last") < words.index("ann first")
     assert "End it now" not in words
     assert "kept back by silence 1" in text(web, "/ui/alerts")
     web.clock.advance(86401)
-    assert "ann: first" not in text(web, "/ui/silences")
+    assert "ann first" not in text(web, "/ui/silences")
 
 
 def test_a_plugin_that_fails(web: Fixture) -> None:
@@ -170,15 +172,14 @@ def test_what_was_not_delivered_is_counted_now_and_then(web: Fixture) -> None:
 
 def test_what_was_not_delivered_alone(web: Fixture) -> None:
     record(web.path, a_recorder("chat"), FakeClock(), a_report(a_state("cpu", State.WARN)))
-    assert "No undelivered alert in the last 24 hours." in text(web, "/ui/alerts?lost=yes")
+    assert "No alert like this in the last 24 hours." in text(web, "/ui/alerts?lost=yes")
     give_up(web)
-    assert "2 alerts, newest first." in text(web, "/ui/alerts")
+    assert "2 alerts in the last 24 hours, newest first." in text(web, "/ui/alerts")
     words = text(web, "/ui/alerts?lost=yes")
-    assert "1 alert that did not reach everybody, newest first." in words
+    assert "1 alert like this in the last 24 hours, newest first." in words
     assert ("web1 / disk" in words, "web1 / cpu" in words) == (True, False)
     page = Page(web.ask("GET", "/ui/alerts?lost=yes&hours=168").body.decode())
     choices = [href for href in page.values("href") if href.startswith("?")]
     assert choices == [
-        "?lost=no&hours=168", "?lost=yes&hours=168",
-        "?hours=24&lost=yes", "?hours=168&lost=yes", "?hours=720&lost=yes",
+        "?hours=24&told=lost", "?hours=168&told=lost", "?hours=720&told=lost", "?hours=168"
     ]  # fmt: skip

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
@@ -16,8 +15,10 @@ from web.page_doubles import (
     alert,
     every_way,
     history,
+    overview,
     server,
     service,
+    services,
     silence,
     state,
     status,
@@ -29,6 +30,7 @@ from overc.daemon.store.deliveries import Failing
 from overc.daemon.store.explain import AckFacts
 from overc.daemon.store.kept_back import SilenceRow
 from overc.web import pages as pages_module
+from overc.web.alert_log import AlertSearch, Found
 from overc.web.folding import parse_range
 from overc.web.glance import Glance
 from overc.web.words import span_words
@@ -70,8 +72,8 @@ def every_page(text: str) -> dict[str, str]:
     }
     why: list[list[str | float]] = [[text, NOW_AT, text], [text]]
     return {
-        "overview": PAGES.overview(whole, now_at=NOW_AT, base_url=text, glance=glance),
-        "services": PAGES.services(whole, now_at=NOW_AT, glance=glance),
+        "overview": overview(whole, now_at=NOW_AT, base_url=text, glance=glance),
+        "services": services(whole, now_at=NOW_AT, glance=glance),
         "server": PAGES.server(whole, alerts, now_at=NOW_AT, glance=glance),
         "service": PAGES.service(
             alone, history(text), alerts, now_at=NOW_AT, base_url=text, expand=[(1, 2)],
@@ -80,10 +82,10 @@ def every_page(text: str) -> dict[str, str]:
         "plain service": PAGES.service(
             alone, history(text), alerts, now_at=NOW_AT, base_url=text, expand=[(1, 2)]
         ),
-        "alerts": PAGES.alerts(alerts, now_at=NOW_AT, glance=glance),
+        "alerts": PAGES.alerts(Found(alerts), now_at=NOW_AT, glance=glance),
         "silences": PAGES.silences(silences, now_at=NOW_AT, glance=glance),
         "error": PAGES.error(404, text, root="../"),
-        "empty overview": PAGES.overview(status(), now_at=NOW_AT, base_url=text),
+        "empty overview": overview(status(), now_at=NOW_AT, base_url=text),
     }  # fmt: skip
 
 
@@ -92,11 +94,11 @@ def bare_pages() -> dict[str, str]:
     silent = status(server(1, "web1", service(11, "cpu", None, period=None)))
     none: dict[str, Any] = {"alerts": []}
     return {
-        "overview": PAGES.overview(status(), now_at=NOW_AT, base_url=BASE_URL),
-        "services": PAGES.services(status(), now_at=NOW_AT),
+        "overview": overview(status(), now_at=NOW_AT, base_url=BASE_URL),
+        "services": services(status(), now_at=NOW_AT),
         "server": PAGES.server(status(server(1, "web1")), none, now_at=NOW_AT),
         "service": PAGES.service(silent, [], none, now_at=NOW_AT, base_url=BASE_URL),
-        "alerts": PAGES.alerts(none, now_at=NOW_AT),
+        "alerts": PAGES.alerts(Found(none), now_at=NOW_AT),
         "silences": PAGES.silences({"silences": [], "maintenance": []}, now_at=NOW_AT),
     }
 
@@ -114,9 +116,9 @@ ADDRESSES = {
     "error": "server/99",
 }
 KNOWN = re.compile(
-    r"(|services|alerts|silences|server/\d+|service/\d+|static/(overc\.css|overc\.js|icon\.svg)"
-    r"|api/item/(server|service)/\d+"
-    r"|service/\d+/(ack|unack|silence)|silences/\d+/end)"
+    r"(|services|alerts|silences|settings|static/(vendor/)?[\w.-]+\.(css|js|svg)"
+    r"|(server|service)/\d+(/\w+)?|forget|api/item/(server|service)/\d+"
+    r"|silences/\d+/(end|extend))"
 )
 
 
@@ -136,7 +138,12 @@ def test_every_page_runs_no_code_and_links_inside_only(page: str, html: str, nam
     parsed = Page(html)
     for tag, attrs in parsed.elements:
         assert tag not in {"style", "iframe", "object", "base", "c"}
-        assert tag != "script" or attrs == {"type": "module", "src": attrs["src"]}
+        # Nothing inline; one of them runs before the page is painted.
+        assert tag != "script" or attrs in (
+            {"type": "module", "src": attrs["src"]},
+            {"src": attrs["src"]},
+        )
+        assert tag != "script" or "type" in attrs or attrs["src"].endswith("static/theme.js")
         assert not [name for name in attrs if name.startswith("on") or name == "style"]
     folder = "http://proxy.example/deep/mon/ui/"
     for link in parsed.values("href", "src", "data-delete", "data-then", "action"):
@@ -149,8 +156,9 @@ def test_every_page_runs_no_code_and_links_inside_only(page: str, html: str, nam
 
 @pytest.mark.parametrize("page, html, name", HOSTILE_PAGES)
 def test_hostile_text_changes_no_element(page: str, html: str, name: str) -> None:
-    # A text of several lines, or a long one, has its own element to unfold it.
-    if "service" not in page or page == "services" or name not in {"lines", "huge"}:
+    # A text of several lines, or a long one, has its own element to unfold or to scroll it.
+    whole = page in {"overview", "services", "silences", "error"}
+    if whole or name not in {"lines", "huge"}:
         assert Page(html).skeleton == Page(PLAIN[page]).skeleton
 
 
@@ -162,6 +170,8 @@ def test_a_service_shows_its_whole_info_as_text(name: str) -> None:
 
 def test_names_and_infos_are_isolated_from_the_text_around() -> None:
     for page, html in every_page("\u202egnp").items():
+        # What scripts read out of an attribute is not shown.
+        html = re.sub(r' (data-[\w-]+|value)="[^"]*"', "", html)
         for found in re.finditer("\u202e", html):
             tag, attrs = re.findall(r"<(\w+)([^>]*)>", html[: found.start()])[-1]
             assert tag in {"bdi", "code"} or "dir=" in attrs, (page, html[: found.end()][-80:])
@@ -169,7 +179,7 @@ def test_names_and_infos_are_isolated_from_the_text_around() -> None:
 
 def test_lists_leave_long_infos_out() -> None:
     one = status(server(1, "a", service(1, "b", state("FAIL", info=HOSTILE["huge"]))))
-    assert len(PAGES.services(one, now_at=NOW_AT)) < 10_000
+    assert len(services(one, now_at=NOW_AT)) < 20_000
 
 
 TROUBLES = status(
@@ -193,23 +203,23 @@ def linked_services(html: str) -> list[str]:
 
 
 def test_services_order() -> None:
-    assert linked_services(PAGES.services(TROUBLES, now_at=NOW_AT)) == TROUBLED_ORDER
+    assert linked_services(services(TROUBLES, now_at=NOW_AT)) == TROUBLED_ORDER
 
 
 def test_overview_order_is_problems_then_servers() -> None:
-    html = PAGES.overview(TROUBLES, now_at=NOW_AT, base_url=BASE_URL)
+    html = overview(TROUBLES, now_at=NOW_AT, base_url=BASE_URL)
     in_server_order = ["11", "12", "21", "22", "23", "24", "31", "32"]
     assert linked_services(html) == TROUBLED_ORDER[:5] + in_server_order
 
 
 def test_each_service_is_counted_once() -> None:
-    overview = PAGES.overview(TROUBLES, now_at=NOW_AT, base_url=BASE_URL)
-    for html in (overview, PAGES.services(TROUBLES, now_at=NOW_AT)):
+    whole = overview(TROUBLES, now_at=NOW_AT, base_url=BASE_URL)
+    for html in (whole, services(TROUBLES, now_at=NOW_AT)):
         assert "1 FAIL 2 late 1 WARN 1 UNK 2 OK 1 no state" in Page(html).text
 
 
 def test_no_state_is_not_counted_when_there_is_none() -> None:
-    html = PAGES.services(status(server(1, "a", service(1, "b", state("OK")))), now_at=NOW_AT)
+    html = services(status(server(1, "a", service(1, "b", state("OK")))), now_at=NOW_AT)
     assert "no state" not in Page(html).text
 
 
@@ -219,25 +229,21 @@ def test_no_state_is_not_counted_when_there_is_none() -> None:
         (service(1, "s", state("FAIL")), "seen 10 s ago"),
         (service(1, "s", state("FAIL"), since=NOW_AT - 7300), "for 2 h seen 10 s ago"),
         (service(1, "s", state("OK", late=True, age_s=240)), "late by 3 min was OK 4 min ago"),
-        (
-            service(1, "s", state("OK", late=True, age_s=240), deadline_at=NOW_AT - 30),
-            "late by 30 s was OK",
-        ),
         (service(1, "s", state("OK", late=True, age_s=240), period=None), "was OK 4 min ago"),
         (service(1, "s", state("HEY")), "UNK"),
-        (service(1, " ", state("FAIL")), "a / (blank)"),
+        (service(1, " ", state("FAIL")), "a/(blank)"),
         (service(1, "s", state("FAIL", info="\n\none\ntwo")), "one …"),
     ],
 )
 def test_a_problem_in_words(one: dict[str, Any], sentence: str) -> None:
-    html = PAGES.overview(status(server(1, "a", one)), now_at=NOW_AT, base_url=BASE_URL)
+    html = overview(status(server(1, "a", one)), now_at=NOW_AT, base_url=BASE_URL)
     assert sentence in Page(html).text
-    assert "1 problem · OverC" in Page(html).text
+    assert "Overview · OverC" in Page(html).text
 
 
 def test_all_well() -> None:
     one = service(1, "s", state("OK"))
-    html = PAGES.overview(status(server(1, "a", one)), now_at=NOW_AT, base_url=BASE_URL)
+    html = overview(status(server(1, "a", one)), now_at=NOW_AT, base_url=BASE_URL)
     assert "Nothing needs attention." in Page(html).text
 
 
@@ -245,8 +251,8 @@ def test_all_well() -> None:
 def test_a_watchdog_that_is_behind_shows_a_banner(lag_s: int, shown: bool) -> None:
     one = status(server(1, "a", service(1, "s", state("OK"))), lag_s=lag_s)
     pages = [
-        PAGES.overview(one, now_at=NOW_AT, base_url=BASE_URL),
-        PAGES.services(one, now_at=NOW_AT),
+        overview(one, now_at=NOW_AT, base_url=BASE_URL),
+        services(one, now_at=NOW_AT),
         PAGES.server(one, {"alerts": []}, now_at=NOW_AT),
         PAGES.service(one, [], {"alerts": []}, now_at=NOW_AT, base_url=BASE_URL),
     ]
@@ -261,7 +267,7 @@ def test_the_empty_overview_says_how_to_begin() -> None:
 
 
 def test_the_overview_works_from_the_root_of_the_site() -> None:
-    html = PAGES.overview(TROUBLES, now_at=NOW_AT, base_url=BASE_URL, root="./ui/")
+    html = overview(TROUBLES, now_at=NOW_AT, base_url=BASE_URL, root="./ui/")
     links = Page(html).values("href", "src")
     assert all(link.startswith(("./ui/", "#")) for link in links)
 
@@ -304,77 +310,37 @@ def test_a_group_links_to_itself_unfolded(
 
 @pytest.mark.parametrize("hours, current", [(24, "?hours=24"), (720, "?hours=720"), (5, None)])
 def test_the_hours_choice_shows_the_current_one(hours: int, current: str | None) -> None:
-    alerts_page = Page(PAGES.alerts({"alerts": [alert(1)]}, now_at=NOW_AT, hours=hours))
-    for page in (alerts_page, service_page(hours)):
-        choices = [
-            attrs for _, attrs in page.elements if attrs.get("href", "").startswith("?hours")
-        ]
-        marked = [attrs["href"] for attrs in choices if "aria-current" in attrs]
-        assert marked == ([current] if current else [])
-        assert {"?hours=24", "?hours=168", "?hours=720"} <= {attrs["href"] for attrs in choices}
+    search = AlertSearch(hours)
+    page = Page(PAGES.alerts(Found({"alerts": [alert(1)]}), now_at=NOW_AT, search=search))
+    choices = [attrs for _, attrs in page.elements if attrs.get("href", "").startswith("?hours")]
+    marked = [attrs["href"] for attrs in choices if "aria-current" in attrs]
+    assert marked == ([current] if current else [])
+    assert {"?hours=24", "?hours=168", "?hours=720"} <= {attrs["href"] for attrs in choices}
 
 
-def test_deleting_says_what_goes() -> None:
-    page = service_page()
-    assert "(10 states in the last 24 hours)" in page.text
-    assert "(4 alerts in the last 24 hours)" in page.text
-    assert page.values("data-delete", "data-then") == [
-        "../api/item/service/11", "../server/1"
-    ]  # fmt: skip
-    services = [service(id_, "s", None, n_alerts=2) for id_ in range(1200)]
-    html = PAGES.server(
-        status(server(7, "web1", *services, n_alerts=1)), {"alerts": []}, now_at=NOW_AT
-    )
-    assert "its 1,200 services" in Page(html).text
-    assert "(2,401 alerts in the last 24 hours)" in Page(html).text
-    assert Page(html).values("data-delete", "data-then") == ["../api/item/server/7", "../"]
-
-
-REFRESH_S = {
-    "overview": "5", "services": "5", "server": "5", "service": "15", "silences": "15",
-}  # fmt: skip
+LIVE = {
+    "overview": "rows=yes",
+    "services": "rows=yes",
+    "server": "server=1",
+    "service": "service=11",
+    "alerts": "topic=alerts",
+    "silences": "topic=silences",
+}
 
 
 @pytest.mark.parametrize("page", PLAIN)
-def test_which_pages_keep_themselves_fresh(page: str) -> None:
-    expected = REFRESH_S.get(page.rpartition(" ")[2])
-    assert Page(PLAIN[page]).element("body").get("data-refresh-s") == expected
+def test_what_keeps_a_page_fresh(page: str) -> None:
+    expected = LIVE.get(page.rpartition(" ")[2], "")
+    assert Page(PLAIN[page]).element("body")["data-live"] == expected
 
 
 def test_times_are_utc_with_their_zone() -> None:
-    html = PAGES.alerts({"alerts": [alert(1, ctime="2026-02-03 04:05:06.789")]}, now_at=NOW_AT)
+    html = PAGES.alerts(
+        Found({"alerts": [alert(1, ctime="2026-02-03 04:05:06.789")]}), now_at=NOW_AT
+    )
     assert '<time datetime="2026-02-03T04:05:06Z">2026-02-03 04:05:06</time>' in html
     assert "Time (UTC)" in Page(html).text
     assert "As of 2026-03-01 10:00:00 (UTC)" in Page(html).text
-
-
-def colours(css: str) -> dict[str, str]:
-    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", css))
-
-
-def luminance(colour: str) -> float:
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-@pytest.mark.parametrize(
-    "scheme, ink, paper",
-    list(
-        product(
-            ["light", "dark"],
-            ["text", "quiet", "accent", "fail", "late", "warn", "unk", "ok", "none"],
-            ["ground", "panel", "hover"],
-        )
-    ),
-)
-def test_colours_have_contrast(scheme: str, ink: str, paper: str) -> None:
-    light, dark = (STATIC / "overc.css").read_text().split("prefers-color-scheme: dark")
-    known = colours(light if scheme == "light" else dark)
-    bright, dim = sorted([luminance(known[ink]), luminance(known[paper])], reverse=True)
-    assert (bright + 0.05) / (dim + 0.05) >= 4.5
 
 
 def test_every_mark_that_is_used_is_drawn() -> None:
@@ -384,14 +350,19 @@ def test_every_mark_that_is_used_is_drawn() -> None:
             for event in ("OK", "WARN", "FAIL", "UNK", "offline", "online", "x")
         ]
     }
-    html = PAGES.services(TROUBLES, now_at=NOW_AT) + PAGES.alerts(alerts, now_at=NOW_AT)
+    html = services(TROUBLES, now_at=NOW_AT) + PAGES.alerts(Found(alerts), now_at=NOW_AT)
     html += PLAIN["service"] + PLAIN["silences"]
-    used = set(re.findall(r'href="#(mark-\w+)"', html))
-    drawn = set(re.findall(r'<symbol id="(mark-\w+)"', html))
-    assert used == drawn
+    used = set(re.findall(r'href="#(mark-[\w-]+)"', html))
+    drawn = set(re.findall(r'<symbol id="(mark-[\w-]+)"', html))
+    assert used <= drawn
+    # Those of the banners and of the theme's switch are put in by scripts.
+    by_scripts = {mark for mark in drawn if mark.startswith(("mark-banner-", "mark-theme-"))}
+    assert drawn - used <= by_scripts
 
 
-@pytest.mark.parametrize("file", sorted(STATIC.iterdir()), ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", sorted(file for file in STATIC.iterdir() if file.is_file()), ids=lambda file: file.name
+)
 def test_static_files_load_nothing_from_other_hosts(file: Path) -> None:
     text = file.read_text().replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"https?:|//\w+\.|@import|url\(", text)

@@ -12,7 +12,7 @@ from overc.daemon.alerting.keeping import Keepers
 from overc.daemon.store.explain import AckFacts
 from overc.daemon.store.kept_back import SilenceRow
 from overc.web.glance import Glance
-from overc.web.rows import Way, is_lost, service_rows, troubled_first, ways
+from overc.web.rows import Way, service_rows, troubled_first, ways
 
 AT = "2026-03-01 09:00:01.500000"
 DUE = "2026-03-01 09:00:00.500000"
@@ -102,22 +102,6 @@ def test_what_is_due_at_this_moment_waits_for_its_turn() -> None:
     one = delivery(status="pending", **{**UNTRIED, "due_at": "2026-03-01 10:00:00.000000"})
     assert [way.words for way in ways([one], NOW_AT)] == ["waits for its turn"]
     assert [way.words for way in ways([one], NOW_AT - 1)] == ["waits until"]
-
-
-@pytest.mark.parametrize(
-    "deliveries, lost",
-    [
-        ([], False),
-        ([delivery()], False),
-        ([delivery(), delivery("chat", "undelivered")], True),
-        ([delivery(status="failed"), delivery("chat")], True),
-        ([delivery(status="pending")], True),
-        ([delivery(status="pending", **UNTRIED)], False),
-        ([delivery(status="silenced", **UNTRIED), delivery(status="cancelled")], False),
-    ],
-)
-def test_is_lost(deliveries: list[dict[str, Any]], lost: bool) -> None:
-    assert is_lost({"deliveries": deliveries}) is lost
 
 
 def a_silence(id_: int, services: str, ends_at: float) -> SilenceRow:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +19,7 @@ from overc.daemon.recording import WrongKey
 from overc.daemon.store.errors import StorageError
 from overc.model import AlertReport, Report, ServerIdentity, ServiceReport, State
 from overc.web import dashboard as dashboard_module
+from overc.web.actions import Actions
 from overc.web.answers import ALWAYS
 from overc.web.reports import DECODERS
 from overc.web.site import ATTENTION_API, DASHBOARD_API, PAGES
@@ -314,13 +316,15 @@ def test_a_page_of_what_is_not_there(web: Fixture, path: str) -> None:
         ("POST", "/ui/", "GET, HEAD"),
         ("OPTIONS", "/ui/services", "GET, HEAD"),
         ("POST", "/ui/api/status/", "GET, HEAD"),
-        ("GET", "/ui/api/item/server/1", "DELETE"),
-        ("POST", "/ui/api/item/service/1", "DELETE"),
+        ("GET", "/ui/api/item/server/1", "DELETE, PATCH"),
+        ("POST", "/ui/api/item/service/1", "DELETE, PATCH"),
+        ("GET", "/ui/api/forget", "POST"),
+        ("GET", "/ui/api/rejected-keys/1/accept", "POST"),
         ("POST", "/ui/api/changes", "GET, HEAD"),
         ("POST", "/healthz", "GET, HEAD"),
         ("GET", "/ui/api/ack", "DELETE, POST"),
         ("PUT", "/ui/api/silences", "GET, HEAD, POST"),
-        ("POST", "/ui/api/silences/1", "DELETE"),
+        ("PUT", "/ui/api/silences/1", "DELETE, POST"),
         ("POST", "/ui/api/explain/service/1", "GET, HEAD"),
         ("GET", "/ui/api/alert-test", "POST"),
         ("GET", "/api/set/silence", "POST"),
@@ -334,13 +338,15 @@ def test_methods_that_are_not_taken(web: Fixture, method: str, path: str, allow:
     assert rows(web.path, "select count(*) from services") == [(1,)]
 
 
+ACTIONS = Actions(Mock(), Mock(), Mock())
 # Every route, with an id where it wants one.
 ROUTES = [("POST", path) for path in DECODERS]
 ROUTES += [(method, path) for method, path, _ in DASHBOARD_API]
 ROUTES += [(m, p) for m, p, _ in ATTENTION_API if "silence_id" not in p and p != "/ui/api/explain"]
+ROUTES += [(m, p) for m, p, _ in ACTIONS.api() if "rejected_id" not in p]
 ROUTES += [("GET", path) for path, _ in PAGES]
 ROUTES = [(m, p.replace("<id:server_id>", "1").replace("<id:service_id>", "1")) for m, p in ROUTES]
-ROUTES += [("GET", path) for path in ("/", "/ui", "/ui/static/overc.css")]
+ROUTES += [("GET", "/ui/static/overc.css")]
 # What is asked before it is looked at: whether there is such a route is nobody's business.
 UNKNOWN = [
     ("GET", "/api/ping"),
@@ -364,7 +370,7 @@ def test_access_comes_before_anything_else(guarded: Fixture, method: str, path: 
         answer = guarded.ask(method, path, b"nonsense", headers)
         assert answer.code == 401
         assert answer.headers["www-authenticate"] == 'Basic realm="OverC", charset="UTF-8"'
-        assert b"give the user and the password for this part" in answer.body
+        assert b"ive the user and the password for this part" in answer.body
         assert b"disk" not in answer.body
     assert guarded.intake.reports == []
     assert rows(guarded.path, "select count(*) from services") == [(1,)]
@@ -447,3 +453,34 @@ def test_no_path_is_an_error_of_ours(
             wire.send(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert wire.value()[9:12] in {b"200", b"302", b"400", b"404", b"405"}
     assert lines == []
+
+
+@pytest.mark.parametrize(
+    "path, accept, is_page",
+    [
+        ("/ui/nothing", "text/html,application/xhtml+xml", True),
+        ("/ui/server/1/nothing", "text/html", True),
+        ("/ui/nothing", "*/*", False),
+        ("/ui/api/nothing", "text/html", False),
+        ("/ui/static/nothing.js", "text/html", False),
+        ("/nothing", "text/html", False),
+    ],
+)
+def test_people_get_a_page_for_what_is_not_there(
+    web: Fixture, path: str, accept: str, is_page: bool
+) -> None:
+    answer = web.ask("GET", path, b"", {"Accept": accept, **basic("ui", "two")})
+    assert answer.code == 404
+    assert answer.headers["content-type"].startswith("text/html" if is_page else "application/json")
+    if is_page:
+        up = "../" * (path.count("/") - 2) or "./"
+        assert f'<html lang="en" data-root="{up}"' in answer.body.decode()
+        assert f"There is nothing at {path}." in answer.body.decode()
+
+
+def test_the_page_of_a_login_needs_no_other_file(database: str) -> None:
+    web = Fixture(database, None, UI)
+    answer = web.ask("GET", "/ui/alerts")
+    assert answer.code == 401
+    assert b"Log in" in answer.body
+    assert not {b"<link", b"<script", b"<img"} & set(answer.body.split())

@@ -88,6 +88,30 @@ def end_silence(tx: Transaction, silence_id: int, now_at: float) -> str | None:
     return None
 
 
+def change_silence(tx: Transaction, silence_id: int, ends_at: float, now_at: float) -> str | None:
+    """Let a silence end at another time, later or sooner; return a refusal, or None.
+
+    Raises ValueError with a sentence for a time at which no silence can end.
+    """
+    found = silences.find(tx, silence_id)
+    if found is None:
+        return f"There is no silence {silence_id}: look at the list of silences for its number"
+    if found.ends_at <= now_at:
+        return f"Silence {silence_id} is over already: begin another one"
+    if not ends_at > max(found.starts_at, now_at):
+        raise ValueError("the silence would be over by then: give a later end, or end it now")
+    if ends_at - found.starts_at > LONGEST_S:
+        raise ValueError(f"a silence lasts {span(LONGEST_S)} at most: give a sooner end")
+    silences.change_end(tx, silence_id, ends_at)
+    return None
+
+
+def parse_patterns(servers: str, services: str) -> tuple[Patterns, Patterns]:
+    """Return the patterns of a silence. Raises ValueError with a sentence."""
+    texts = _patterns("servers", servers), _patterns("services", services)
+    return Patterns(texts[0]), Patterns(texts[1])
+
+
 def exactly(name: str) -> str:
     """Return a pattern for one name, whatever is in it.
 

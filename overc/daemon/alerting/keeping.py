@@ -40,8 +40,17 @@ class Keepers:
 
     def of(self, server: str, service: str) -> list[KeepsBack]:
         """Return what keeps back the alerts of a service, by its names."""
+        return [one for services, one in self.of_server(server) if services.match(service)]
+
+    def of_server(self, server: str) -> list[tuple[Patterns, KeepsBack]]:
+        """Return what keeps back alerts of a server's services, with those that it is about."""
         return [
-            keeps_back
+            (services, keeps_back)
             for servers, services, keeps_back in self._known
-            if servers.match(server) and services.match(service)
+            if servers.match(server)
         ]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Keepers) and other._known == self._known
+
+    __hash__ = None  # type: ignore[assignment]  # nobody keeps them in a set

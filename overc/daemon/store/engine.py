@@ -17,14 +17,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-CHUNKS = (512, 64, 8, 1)
+CHUNKS = (512, 64, 16, 8, 1)
 """How many rows one statement takes. With the widest row it has less than 8,192 parameters."""
+
+
+class Described(NamedTuple):
+    """The database itself."""
+
+    engine: str
+    """With its version."""
+    schema: int
+    """The version of the tables."""
+    size_bytes: int
 
 
 class Transaction:
@@ -116,6 +126,13 @@ class Transaction:
         for chunk in self._filled_chunks(sorted(ids)):
             marks = ",".join("?" * len(chunk))
             self._run(f"delete from {table} where id in ({marks})", chunk)
+
+    def describe(self) -> Described:
+        [(version,)] = self.fetch("select sqlite_version()")
+        [(schema,)] = self.fetch("pragma user_version")
+        [(pages,)] = self.fetch("pragma page_count")
+        [(page_bytes,)] = self.fetch("pragma page_size")
+        return Described(f"SQLite {version}", schema, pages * page_bytes)
 
     def _run(self, sql: str, values: Sequence[Any]) -> None:
         self._cursor.execute(sql, values)

@@ -66,6 +66,15 @@ def silence(tx: Transaction, silence_id: int) -> SilenceRow | None:
     return SilenceRow(*rows[0]) if rows else None
 
 
+def names(tx: Transaction) -> list[tuple[str, str]]:
+    """Return the names of all services, each after that of its server, in their order."""
+    rows = tx.fetch(
+        "select servers.name, services.name from services"
+        " join servers on servers.id = server_id order by servers.id, services.id"
+    )
+    return [(server, service) for server, service in rows]
+
+
 def is_acknowledged(tx: Transaction, service_id: int) -> bool:
     return bool(tx.fetch("select 1 from acks where service_id = ?", service_id))
 

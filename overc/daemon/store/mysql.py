@@ -31,9 +31,9 @@ from twisted.enterprise import adbapi
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from overc.daemon.store.engine import P, Row, T, Transaction
+from overc.daemon.store.engine import Described, P, Row, T, Transaction
 from overc.daemon.store.errors import Stale, StorageError, StorageRefused
-from overc.daemon.store.mysql_migrations import DeriveKey, is_current, migrate_mysql
+from overc.daemon.store.mysql_migrations import VERSION_TABLE, DeriveKey, is_current, migrate_mysql
 from overc.daemon.store.urls import MysqlDatabase
 from overc.logging import get_logger
 
@@ -135,6 +135,18 @@ class MysqlTransaction(Transaction):
         # Between ours there may be those of other nodes.
         for at in range(0, len(ids), ROWS_MAX):
             yield f"{column} in ({','.join(map(str, ids[at : at + ROWS_MAX]))})", ()
+
+    def describe(self) -> Described:
+        [(version,)] = self.fetch("select version()")
+        number, _, rest = version.partition("-")
+        [(schema,)] = self.fetch(f"select version from {VERSION_TABLE}")
+        # What the server estimates; it counts rows only now and then.
+        [(size_bytes,)] = self.fetch(
+            "select coalesce(sum(data_length + index_length), 0) from information_schema.tables"
+            " where table_schema = database()"
+        )
+        engine = "MariaDB" if "MariaDB" in rest else "MySQL"
+        return Described(f"{engine} {number}", schema, int(size_bytes))
 
     def _run(self, sql: str, values: Sequence[Any]) -> None:
         # PyMySQL would look the way of each value up in three places: half of what it does at all.

@@ -78,6 +78,13 @@ def end(tx: Transaction, silence_id: int, starts_at: float, ends_at: float) -> N
     )  # fmt: skip
 
 
+def change_end(tx: Transaction, silence_id: int, ends_at: float) -> None:
+    """Let a silence end at another time; that it ends soon is said again then."""
+    tx.execute(
+        "update silences set ends_at = ?, warned_at = null where id = ?", ends_at, silence_id
+    )
+
+
 def set_warned(tx: Transaction, silence_id: int, now_at: float) -> bool:
     """Keep that it is said that a silence ends soon; tell whether nobody did so before."""
     sql = "update silences set warned_at = ? where id = ? and warned_at is null"

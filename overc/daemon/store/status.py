@@ -44,6 +44,7 @@ class Changes(NamedTuple):
     last_state_id: int
     in_order: bool = True
     """Ids are committed in their order, since one process writes all of them."""
+    last_rename_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,9 @@ class StateView:
     info: str
 
 
+RENAMES_AGAIN = 20
+"""Where ids are not committed in their order, so many new titles are read again each time."""
+
 _SERVICES = (
     "select services.id, services.server_id, services.name, services.title, period_s, timed_out,"
     " services.state, since_at, state_id, states.received_at, states.info from services"
@@ -89,13 +93,14 @@ def changes(
     full: bool,
     compare: bool = True,
     settled: tuple[int, int] | None = None,
+    rename_id: int = 0,
 ) -> Changes:
     """Return what was committed since these ids were the last ones.
 
     Returns everything when asked to, when so much has come that this is less work, and when
     services came or went: `compare` looks for that, else only what is new is found.
     `settled`: a state's and an alert's id to begin after instead, since some between them and the
-    last ones may not have been committed when those were.
+    last ones may not have been committed when those were. `rename_id`: the last new title.
     """
     [(newest_id,)] = tx.fetch("select coalesce(max(id), 0) from states")
     full = full or newest_id - state_id > max(1000, 2 * n_services)
@@ -108,6 +113,8 @@ def changes(
     if compare and not full:
         [(count,)] = tx.fetch("select count(*) from services")
         full = count != n_services
+    after_rename_id = rename_id if tx.sole_writer else rename_id - RENAMES_AGAIN
+    renames = tx.fetch("select id, service_id from renames where id > ?", after_rename_id)
     alerts_sql = (
         "select id, raised_at, server_id, service_id from alerts"
         " where id > ? and raised_at >= ? order by id"
@@ -123,6 +130,7 @@ def changes(
             tx.fetch(alerts_sql, 0, alerts_since_at),
             newest_id,
             tx.sole_writer,
+            max((id_ for id_, _ in renames), default=rename_id),
         )
     after_state_id, after_alert_id = settled or (state_id, alert_id)
     found = tx.fetch(
@@ -132,6 +140,7 @@ def changes(
     )
     new_alerts = tx.fetch(alerts_sql, after_alert_id, alerts_since_at)
     about = {service_id for _, _, _, service_id in new_alerts if service_id is not None}
+    about |= {service_id for _, service_id in renames}
     found += tx.fetch_in(
         f"{_SERVICES} left join states on states.id = state_id where services.id in (:keys)", about
     )
@@ -145,6 +154,7 @@ def changes(
         new_alerts,
         newest_id,
         tx.sole_writer,
+        max((id_ for id_, _ in renames), default=rename_id),
     )
 
 
@@ -159,13 +169,13 @@ def history(tx: Transaction, service_id: int, since_at: float) -> list[StateView
         sql = f"{_STATE} states where service_id = ? and received_at >= ? and {newest_first}"
     else:
         sql = (
-            f"{_chain('seen_at', 'received_at', 'state', 'info')} where states.received_at >= ?)"
+            f"{chain('seen_at', 'received_at', 'state', 'info')} where states.received_at >= ?)"
             f" {_STATE} chain where {newest_first}"
         )
     return [StateView(*row) for row in tx.fetch(sql, service_id, since_at, since_at)]
 
 
-def _chain(*columns: str) -> str:
+def chain(*columns: str) -> str:
     """Return the beginning of a query along the chain of a service, up to the step's conditions."""
     names = ["id", "previous_id", *columns]
     states = ", ".join(f"states.{name}" for name in names)
@@ -181,7 +191,12 @@ def service_name(tx: Transaction, service_id: int) -> str | None:
     return rows[0][0] if rows else None
 
 
-_ALERTS = (
+def server_name(tx: Transaction, server_id: int) -> str | None:
+    rows = tx.fetch("select name from servers where id = ?", server_id)
+    return rows[0][0] if rows else None
+
+
+ALERTS = (
     "select alerts.id, servers.name, alerts.server_id, services.name, alerts.service_id,"
     " alerts.state_id, raised_at, channel, event, severity, message, states.state, states.info"
     " from alerts left join servers on servers.id = alerts.server_id"
@@ -190,27 +205,32 @@ _ALERTS = (
 )
 
 
+def is_known(tx: Transaction, server_id: int | None, service_id: int | None) -> bool:
+    """Tell whether there is such a service, or else server; what is None is not asked for."""
+    if service_id is not None:
+        return service_name(tx, service_id) is not None
+    return server_id is None or bool(tx.fetch("select 1 from servers where id = ?", server_id))
+
+
 def alerts(
     tx: Transaction, server_id: int | None, service_id: int | None, since_at: float
 ) -> list[AlertView] | None:
     """Return alerts, newest first; None where there is no such server or service."""
+    if not is_known(tx, server_id, service_id):
+        return None
     where = "1 = 1"
     values: Row = ()
     if service_id is not None:
-        if service_name(tx, service_id) is None:
-            return None
         where, values = "alerts.service_id = ?", (service_id,)
     elif server_id is not None:
-        if not tx.fetch("select 1 from servers where id = ?", server_id):
-            return None
         where, values = "alerts.server_id = ?", (server_id,)
-    sql = f"{_ALERTS} where raised_at >= ? and {where} order by alerts.id desc"
+    sql = f"{ALERTS} where raised_at >= ? and {where} order by alerts.id desc"
     return [AlertView(*row) for row in tx.fetch(sql, since_at, *values)]
 
 
 def alerts_of_service(tx: Transaction, service_id: int, since_at: float) -> list[AlertView]:
     """Return the alerts of a service that hang on a state received since then, oldest first."""
-    sql = f"{_ALERTS} where alerts.service_id = ? and states.seen_at >= ? order by alerts.id"
+    sql = f"{ALERTS} where alerts.service_id = ? and states.seen_at >= ? order by alerts.id"
     return [AlertView(*row) for row in tx.fetch(sql, service_id, since_at)]
 
 
@@ -236,5 +256,5 @@ def _delete_history(tx: Transaction, service_id: int) -> None:
         tx.execute("delete from states where service_id = ?", service_id)
         return
     # What is not reached, because a part before it was pruned, is pruned in its turn.
-    rows = tx.fetch(f"{_chain()}) select id from chain", service_id)
+    rows = tx.fetch(f"{chain()}) select id from chain", service_id)
     tx.delete("states", [row[0] for row in rows])
