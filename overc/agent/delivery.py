@@ -3,9 +3,10 @@
 Note [Present first]
 ~~~~~~~~~~~~~~~~~~~~
 When a server is back it is told at once what is true now. What happened meanwhile follows, the
-oldest first. It begins when other agents too will have found the server, and it goes slowly:
-BACKLOG_PACE times as many states in a second as the agent's services report anyway, so that with
-those no server gets three times what it is used to, though all its agents have a backlog at once.
+oldest first. It begins when all other agents will have found the server and told it what is true,
+even those that had just begun the longest wait. It goes slowly: BACKLOG_PACE times as many states
+in a second as the agent's services report anyway, so that with those no server gets three times
+what it is used to, though all its agents have a backlog at once and meet now and then.
 
 Note [Sealed spools]
 ~~~~~~~~~~~~~~~~~~~~
@@ -56,7 +57,7 @@ LAST_ATTEMPT_S = 2.0
 LONG_AWAY = 100
 """So many failures in a row are enough for the longest waits."""
 
-BACKLOG_PACE = 1.8
+BACKLOG_PACE = 1.6
 
 SEAL = 2**40
 """The number that seals a spool made of halves."""
@@ -362,8 +363,9 @@ class Delivery(Service):
 
     def _hold_backlog(self) -> None:
         """Let the backlog begin when other agents will have told what is true now."""
+        longest_s = retry_s(LONG_AWAY, 1.0, self._shortest_period_s)
         wait_s = retry_s(LONG_AWAY, self._random(), self._shortest_period_s)
-        self._backlog_at = self._reactor.seconds() + wait_s
+        self._backlog_at = self._reactor.seconds() + longest_s + wait_s
 
     def _slow_s(self) -> float:
         return REFUSED_RETRY_S * (0.5 + self._random())

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.task import deferLater
 
 from overc.clock import Clock
 from overc.daemon.recording import Recorder, Times
@@ -39,8 +40,21 @@ STEP_S = 2.0
 TICK_TIMEOUT_S = 60.0
 """A tick that takes longer is given up, so that a stuck one does not stop all others."""
 
-CHUNK = 50
+CHUNK = 16
 """Services judged in one transaction, so that reports get their turn in between."""
+
+CHUNK_MOST = 64
+"""So many when there are so many late ones that all of them would take too long that way."""
+
+FOUND = 1000
+"""Late services that one look finds."""
+
+YIELD_S = 1.5
+"""When many fall late at once, the watchdog leaves the database to others for as long as it used it
+itself, chunk by chunk; but no longer than this in all."""
+
+TELL_S = 0.5
+"""While it judges, the alerts of so long are told together: those of one server in one message."""
 
 log = get_logger(__name__)
 
@@ -72,6 +86,8 @@ class Watchdog(Service):
         self._started_at: float | None = None
         self._last_tick_at: float | None = None
         self._apart_s: float | None = None
+        self._untold_at: float | None = None
+        """Since when alerts were raised that nobody was told of."""
         self._excused = False
         self._held_s = 0.0
         self._held_until_at = 0.0
@@ -105,21 +121,31 @@ class Watchdog(Service):
 
     async def tick(self) -> None:
         """Grant grace if it is due, then judge all that is late now."""
-        more = True
-        while more:
+        ids: list[int] = []
+        more, full, left_s = True, False, YIELD_S
+        while more and self.running:
             now_at = self._clock.steady()
             await self._grant_grace(now_at)
             await self._follow_wall_clock()
             # Taken here, so that a store that stalls in what follows makes a gap too.
             begun_at = self._clock.steady()
             judged_at = now_at - (self._held_s if now_at < self._held_until_at else 0)
-            ids = await self._store.read(
-                "look for late services", records.overdue, judged_at, CHUNK
-            )
-            if ids:
-                await self._judge(ids, judged_at)
+            if not ids:
+                ids = await self._store.read(
+                    "look for late services", records.overdue, judged_at, FOUND
+                )
+                full = len(ids) == FOUND
+            size = CHUNK if left_s > 0 else CHUNK_MOST
+            chunk, ids = ids[:size], ids[size:]
+            if chunk:
+                await self._judge(chunk, judged_at)
             self._last_tick_at = begun_at
-            more = len(ids) == CHUNK
+            more = full or bool(ids)
+            rest_s = min(self._clock.steady() - begun_at, left_s, TICK_S / 2)
+            if more and rest_s > 0:
+                left_s -= rest_s
+                await deferLater(self._reactor, rest_s)
+        self._tell()
 
     async def _grant_grace(self, now_at: float) -> None:
         excused, gap_s = self._excused, None
@@ -166,5 +192,12 @@ class Watchdog(Service):
     async def _judge(self, ids: list[int], judged_at: float) -> None:
         now = Times(self._clock.wall(), judged_at)
         raised = await self._store.write("mark services late", self._recorder.mark_late, ids, now)
-        if raised:
+        if raised and self._untold_at is None:
+            self._untold_at = self._clock.steady()
+        if self._untold_at is not None and self._clock.steady() - self._untold_at >= TELL_S:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._untold_at is not None:
+            self._untold_at = None
             self._alerts_raised()

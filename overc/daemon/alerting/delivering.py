@@ -11,7 +11,7 @@ every report has an alert that is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -26,7 +26,7 @@ from overc.daemon.alerting.outcomes import Outcomes, Raises, Retry
 from overc.daemon.alerting.senders import Attempt, Sender
 from overc.daemon.rest import Rest
 from overc.daemon.store import deliveries
-from overc.daemon.store.deliveries import Failing, Tried
+from overc.daemon.store.deliveries import Due, Failing, Look, Tried
 from overc.daemon.store.engine import Store, Transaction
 from overc.logging import get_logger, one_line
 from overc.model import Channel
@@ -51,6 +51,9 @@ STEP_S = 2.0
 
 SPARE = 8
 """So many messages may be under way beyond one for each plugin."""
+
+SENT_ROWS = 32
+"""So many rows of a message are marked in one transaction, so that reports need not wait."""
 
 GIVEN_UP_ROWS = 500
 """In one transaction."""
@@ -123,6 +126,8 @@ class Worker:
         self._planned_at = 0.0
         self._more = False
         """Something may have come since."""
+        self._whole = False
+        """All that was due then was planned, so there is more only when something happens."""
         self._shared = False
         self._next_due_at: float | None = None
         self._under_way: dict[int, Parcel] = {}
@@ -184,7 +189,7 @@ class Worker:
         wait_s = breaker.wait_s(self._clock.steady())
         if wait_s > 0:
             return wait_s
-        if not self._planned or not self._parcels or self._is_old():
+        if self._is_to_be_planned():
             await self._plan()
         self._begin(breaker)
         pause_s = PLAN_S if self._more else RETRY_S
@@ -216,31 +221,30 @@ class Worker:
         most = 1 if breaker.probing else self._plugin.concurrency
         return len(self._under_way) < most
 
-    def _is_old(self) -> bool:
-        """Say whether to look for what has come, though there is something left to send."""
-        if self._clock.steady() - self._planned_at < PLAN_S:
-            return False
+    def _is_to_be_planned(self) -> bool:
+        """Say whether to look for what there is to send."""
+        if not self._planned:
+            return True
+        age_s = self._clock.steady() - self._planned_at
         due = self._next_due_at is not None and self._next_due_at <= self._clock.wall()
-        return self._more or due
+        if self._more or due:
+            return age_s >= PLAN_S or not self._parcels
+        return not self._parcels and (not self._whole or age_s >= RETRY_S)
 
     async def _plan(self) -> None:
         self._planned, self._more, self._parcels = True, False, []
         self._planned_at = self._clock.steady()
-        now_at = self._clock.wall()
         in_flight = {row.id for parcel in self._under_way.values() for row in parcel.rows}
-        look = await self._store.read(
-            "read the outbox",
-            deliveries.look, self._plugin.name, now_at, WINDOW + len(in_flight),
-        )  # fmt: skip
+        limit = WINDOW + len(in_flight)
+        look, self._parcels = await self._store.read(
+            "read the outbox", _look, self._plugin, self._clock.wall(), limit, in_flight
+        )
         if self._away:
             log.info("alert plugin {name}: the outbox works again", name=self._plugin.name)
         self._away = False
-        # What ended meanwhile may still be pending in what was read.
-        in_flight |= {row.id for parcel in self._under_way.values() for row in parcel.rows}
         self._shared, self._next_due_at = look.shared, look.next_due_at
-        self._parcels = grouping.plan(
-            look.rows, look.hosts, self._plugin.digest_over, now_at, in_flight, look.servers
-        )
+        planned = sum(len(parcel.rows) for parcel in self._parcels)
+        self._whole = planned == len(look.rows) < limit
 
     def _begin(self, breaker: Breaker) -> None:
         left: list[Parcel] = []
@@ -331,14 +335,25 @@ class Worker:
             log.info("alert plugin {name} works again", name=self._plugin.name)
         if hurry:
             self._planned = False
-        await self._keep(
-            "mark an alert as sent",
-            lambda tx: self._outcomes.sent(
-                tx, parcel.rows, tried, works_again=works_again, hurry=hurry
-            ),
-        )
+        *others, last = _steps(parcel)
+        for rows in others:
+            await self._keep_sent(rows, tried)
+        await self._keep_sent(last, tried, works_again=works_again, hurry=hurry)
         if works_again:
             self.notices_added()
+
+    async def _keep_sent(
+        self,
+        rows: Sequence[Due],
+        tried: Tried,
+        *,
+        works_again: bool = False,
+        hurry: bool = False,
+    ) -> None:
+        await self._keep(
+            "mark an alert as sent",
+            lambda tx: self._outcomes.sent(tx, rows, tried, works_again=works_again, hurry=hurry),
+        )
 
     async def _failed(
         self,
@@ -401,3 +416,29 @@ class Worker:
             self._storing.add(rest)
             await rest.pause(RETRY_S)
             self._storing.discard(rest)
+
+
+def _steps(parcel: Parcel) -> Sequence[Sequence[Due]]:
+    """Return the rows of a message that was delivered, in the parts in which that is kept.
+
+    The first row comes last: what a crash leaves to be sent again has the same id then. What has an
+    order among itself is kept, or sent again, as a whole.
+    """
+    rows = parcel.rows
+    if len(parcel.lanes) < len(rows):
+        return [rows]
+    return [rows[place : place + SENT_ROWS] for place in range(0, len(rows), SENT_ROWS)][::-1]
+
+
+def _look(
+    tx: Transaction, plugin: AlertPlugin, now_at: float, limit: int, in_flight: Collection[int]
+) -> tuple[Look, list[Parcel]]:
+    """Find what a plugin has to send now, and put it into messages.
+
+    Here and not on the reactor: after many alerts it takes milliseconds.
+    """
+    look = deliveries.look(tx, plugin.name, now_at, limit)
+    parcels = grouping.plan(
+        look.rows, look.hosts, plugin.digest_over, now_at, in_flight, look.servers
+    )
+    return look, parcels

@@ -12,11 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_daemon import WALL_AT, a_database, change, result_of, rows
 
+from overc.daemon.alerting import delivering
 from overc.daemon.alerting.alert_settings import AlertPlugin
-from overc.daemon.alerting.delivering import SPARE, Slots
+from overc.daemon.alerting.delivering import RETRY_S, SENT_ROWS, SPARE, Slots
 from overc.daemon.alerting.routing import Route
 from overc.daemon.store.errors import StorageError
 from overc.model import Alert
+
+MARK = "mark an alert as sent"
+LOOK = "read the outbox"
 
 
 @pytest.fixture
@@ -101,14 +105,62 @@ def test_a_storm_is_a_few_messages(path: str) -> None:
     assert post.statuses("mail") == post.statuses("all") == ["sent"] * 80
 
 
-def test_a_storm_of_thousands_is_marked_in_few_transactions(path: str) -> None:
+def test_a_storm_of_thousands_is_marked_in_short_transactions(path: str) -> None:
     post = Post(path, "mail")
     about = [one for n in range(3000) for one in (f"service {n}", FAILED)]
     post.raise_about(*about)
     post.start()
     post.end_all("mail")
     assert set(post.statuses("mail")) == {"sent"}
-    assert len(post.store.calls) < 50
+    # Reports wait for one of them at most, and not for hundreds of rows.
+    marks = post.store.calls.count(MARK)
+    assert 3000 / SENT_ROWS <= marks <= 3000 / SENT_ROWS + len(post.runs("mail"))
+    assert len(post.store.calls) - marks < 50
+
+
+def test_what_a_crash_leaves_of_a_message_has_its_id(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivering, "SENT_ROWS", 2)
+    before = Post(path, "mail")
+    before.raise_about("disk", OFFLINE, "cpu", OFFLINE, "net", OFFLINE)
+    before.start()
+    before.store.held = True
+    before.runs("mail")[0].end()
+    before.store.step()
+    assert before.statuses("mail") == ["pending", "pending", "sent"]
+    # The process is gone here; another one starts on the same file.
+    after = Post(path, "mail")
+    after.start()
+    after.end_all("mail")
+    assert after.ids("mail") == before.ids("mail") == [1]
+    assert after.statuses("mail") == ["sent"] * 3
+
+
+def test_what_has_an_order_is_marked_as_a_whole(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivering, "SENT_ROWS", 1)
+    post = Post(path, a_plugin("mail", digest_over=1))
+    post.raise_about("disk", FAILED, "cpu", FAILED)
+    post.raise_about("disk", GOOD)
+    post.start()
+    post.end_all("mail")
+    assert len(post.runs("mail")) == 1
+    # Or else a crash in between would let the problem be told after its end.
+    assert post.store.calls.count(MARK) == 1
+
+
+def test_the_outbox_is_left_alone_when_all_of_it_is_under_way(path: str) -> None:
+    post = Post(path, a_plugin("mail", concurrency=4))
+    post.raise_about("disk", FAILED, "cpu", FAILED, "net", FAILED)
+    post.start()
+    assert len(post.runs("mail")) == 3
+    looks = post.store.calls.count(LOOK)
+    post.end_all("mail")
+    assert post.store.calls.count(LOOK) == looks
+    # A nudge that got lost costs a moment.
+    post.raise_about("disk", GOOD)
+    post.advance(RETRY_S)
+    assert len(post.runs("mail")) == 4
 
 
 def test_many_dead_hosts_are_a_storm(path: str) -> None:
