@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, ensureDeferred, fail
+from twisted.internet.defer import Deferred, DeferredSemaphore, ensureDeferred, fail
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 
@@ -32,6 +32,10 @@ QUEUE_MAX = 5_000
 
 BATCH_MAX = 500
 """Reports in one transaction, so that the first of them is not kept waiting by the last."""
+
+PROOFS_MAX = 5
+"""Keys that are derived at a time: pages are made by the same ten threads, and need not wait for
+all that somebody tries."""
 
 ANSWER_S = 30.0
 """A report waits at most so long for its commit."""
@@ -83,6 +87,7 @@ class Intake(Service):
         self._queue: list[_Waiting] = []
         self._proved = keys.ProvedKeys()
         self._proving = 0
+        self._proofs = DeferredSemaphore(PROOFS_MAX)
         self._flushing: Deferred[None] | None = None
 
     def submit(self, report: Report) -> Deferred[None]:
@@ -127,9 +132,9 @@ class Intake(Service):
         """
         found = await self._store.read("look a server up", records.find_servers, [server.name])
         if not found:
-            return await deferToThread(keys.derive, server.key)
+            return await self._proofs.run(deferToThread, keys.derive, server.key)
         stored = found[0].key_derivation
-        derivation = await deferToThread(keys.derive_like, stored, server.key)
+        derivation = await self._proofs.run(deferToThread, keys.derive_like, stored, server.key)
         if not keys.same(derivation, stored):
             self._key_refused(found[0].id, derivation, peer_ip)
             raise WrongKey(server.name)

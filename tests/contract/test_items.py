@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import pytest
 import pytest_twisted
 from contract.conftest import Stores
 from contract.nodes import Database, Node, a_report, a_state
 from support_daemon import WALL_AT
 
 from overc.daemon.snapshot import Selection
-from overc.daemon.store import items
+from overc.daemon.store import items, status
 from overc.model import AlertReport, State
 
 MISSING = 999_999
@@ -82,6 +83,24 @@ async def test_renames_do_not_pile_up(node: Node, database: Database) -> None:
     await node.store.write("rename often", lambda tx: tx.insert("renames", ("service_id",), values))
     await rename(node, "service", 1, "x")
     assert database.rows("select count(*) from renames")[0][0] <= items.RENAMES_KEPT
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_title_from_before_the_renames_that_are_kept(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(items, "RENAMES_KEPT", 3)
+    await node.record(a_report(a_state("disk"), a_state("cpu")))
+    await rename(node, "service", 1, "Old")
+    await titles(node)
+    # Nobody looks meanwhile.
+    await rename(node, "service", 1, "New")
+    for number in range(status.RENAMES_AGAIN + 5):
+        await rename(node, "service", 2, f"Heat {number}")
+    assert (await titles(node))["web1/disk"] == "New"
+    version = node.snapshot.version
+    await titles(node)
+    assert node.snapshot.version == version
 
 
 @pytest_twisted.ensureDeferred

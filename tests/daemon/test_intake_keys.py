@@ -15,7 +15,7 @@ from support_daemon import (
     rows,
     said,
 )
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from overc.daemon import intake as intake_module
 from overc.daemon import keys
@@ -58,6 +58,30 @@ def test_a_key_is_proved_once_and_then_recalled(
     for _ in range(3):
         result_of(other.submit(said("x")))
     assert proofs == ["derive", "derive_like"]
+
+
+def test_keys_that_are_tried_leave_threads_for_others(
+    desk: IntakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result_of(desk.intake.submit(said("x")))
+    begun: list[Deferred[str]] = []
+
+    def thread(*call: object) -> Deferred[str]:
+        begun.append(Deferred())
+        return begun[-1]
+
+    monkeypatch.setattr(intake_module, "deferToThread", thread)
+    tried = desk.submit(*(said("y", key=f"wrong {n}") for n in range(10)))
+    tried += desk.submit(*(said("y", name=f"new {n}") for n in range(10)))
+    assert len(begun) == intake_module.PROOFS_MAX
+    for number in range(20):
+        begun[number].callback(f"another one {number}")
+    assert len(begun) == 20
+    for one in tried[:10]:
+        with pytest.raises(WrongKey):
+            result_of(one)
+    for one in tried[10:]:
+        result_of(one)
 
 
 def test_a_wrong_key(desk: IntakeDesk) -> None:

@@ -104,6 +104,9 @@ def changes(
     """
     [(newest_id,)] = tx.fetch("select coalesce(max(id), 0) from states")
     full = full or newest_id - state_id > max(1000, 2 * n_services)
+    [(kept_rename_id,)] = tx.fetch("select min(id) from renames")
+    # While nobody looked there were more of them than are kept.
+    full = full or (kept_rename_id is not None and kept_rename_id > rename_id + 1)
     [(newest_server_id,)] = tx.fetch("select max(id) from servers")
     compare = compare or (newest_server_id is not None and newest_server_id not in server_ids)
     servers = []
