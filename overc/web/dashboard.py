@@ -112,6 +112,9 @@ class Query:
             raise Refusal(400, f"{name}: expected at most {TEXT_MAX} characters, got {len(text)}")
         return text
 
+    def well(self) -> bool:
+        return self._last("well", "") == "yes"
+
     def groups(self) -> bool:
         return self._is_wanted("groups")
 
@@ -222,7 +225,12 @@ class Dashboard:
     async def overview_page(self, query: Query) -> Answer:
         look, version = await self._look()
         return await self._page(
-            self._pages.overview, look, query.page(), base_url=query.base_url, version=version
+            self._pages.overview,
+            look,
+            query.page(),
+            with_well=query.well(),
+            base_url=query.base_url,
+            version=version,
         )
 
     async def services_page(self, query: Query) -> Answer:

@@ -33,6 +33,8 @@ class Glance:
     """By how much the watchdog is behind."""
     version: int | None = None
     """Of what the page shows: its stream tells what came after it."""
+    told: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """The alert plugins that were told of a problem that stands, by the service."""
     rejected: Sequence[str] = ()
     """The titles of the servers whose keys were refused lately, and nobody has dismissed them."""
 

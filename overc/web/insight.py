@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from overc.clock import Clock
 from overc.daemon.alerting import attending, explaining
@@ -22,6 +22,12 @@ COUNT_S = 30.0
 """So often it is counted what was not delivered: that looks through the whole outbox."""
 
 
+TOLD_S = 10.0
+"""So often it is read who was told of what, where that is of very many problems."""
+
+TOLD_MANY = 2_000
+
+
 class Insight:
     def __init__(
         self,
@@ -37,11 +43,18 @@ class Insight:
         self._maintenances = tuple(maintenances)
         self._undelivered: list[tuple[str, int]] = []
         self._counted_at: float | None = None
+        self._told: Mapping[int, Sequence[str]] = {}
+        self._told_at: float | None = None
 
     async def glance(self) -> Glance:
         """Return what each page shows of the alerting."""
         now_at, steady_at = self._clock.wall(), self._clock.steady()
         counts = self._counted_at is None or not 0 <= steady_at - self._counted_at < COUNT_S
+        tells = (
+            self._told_at is None
+            or len(self._told) < TOLD_MANY
+            or not 0 <= steady_at - self._told_at < TOLD_S
+        )
 
         def read(tx: Transaction) -> Glance:
             return Glance(
@@ -49,10 +62,13 @@ class Insight:
                 Keepers(kept_back.running(tx, now_at), self._maintenances, now_at),
                 deliveries.failing(tx),
                 told.undelivered(tx, now_at - LATELY_S) if counts else self._undelivered,
+                told=told.plugins_told(tx) if tells else self._told,
                 rejected=rejected_keys.titles(tx, now_at),
             )
 
         found = await self._store.read("read what happens to alerts", read)
+        if tells:
+            self._told, self._told_at = found.told, steady_at
         if counts:
             self._undelivered, self._counted_at = list(found.undelivered), steady_at
         return found

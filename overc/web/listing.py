@@ -1,8 +1,8 @@
 """What the overview and the table of services list: all services in, a page of them out. Pure.
 
 Pages of a list are cut here, so a page costs what it shows and one pass over all services. The
-order is that of the live lists in the browser: trouble first, of that what nobody takes care of,
-then by the labels of servers and services.
+order is that of the live lists in the browser: first the problems of which nobody takes care, then
+those of which somebody does; equal ones by the labels of servers and services.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from overc.web.rows import (
     condition,
     is_problem,
     label,
-    rank,
     service_row,
+    weight,
 )
 from overc.web.shapes import utc
 from overc.web.words import headline, undirected
@@ -36,8 +36,8 @@ T = TypeVar("T")
 ROWS = 100
 """Services on one page."""
 
-FOLDED = 25
-"""Problems that the overview shows at first."""
+WELL = 12
+"""Servers where all is well that the overview shows at first."""
 
 SERVERS = 50
 """Servers on one page of the overview."""
@@ -46,7 +46,10 @@ MARKS = 100
 """Services of one server that the overview shows."""
 
 PROBLEM = "problem"
-STATES = (PROBLEM, *CONDITIONS)
+ATTENTION, CARED = "attention", "cared"
+"""Problems of which nobody takes care, and the others."""
+
+STATES = (PROBLEM, ATTENTION, CARED, *CONDITIONS)
 
 _DIGITS = re.compile(r"\d+")
 
@@ -63,10 +66,14 @@ class Look:
     """In the order of their labels, server by server."""
     acks: Mapping[int, AckFacts] = field(default_factory=dict)
     silences: Mapping[int, KeepsBack] = field(default_factory=dict)
+    told: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """The alert plugins that were told of a service's problem."""
     n_alerts: int = 0
     """Of the last 24 hours."""
     counted: Mapping[str, int] | None = None
     """How many services there are in each condition; None: nobody has counted them."""
+    n_attention: int | None = None
+    """How many problems there are of which nobody takes care; None: nobody has counted them."""
 
 
 class Filter(NamedTuple):
@@ -90,6 +97,13 @@ class Page(NamedTuple):
 
     def cut(self, items: Sequence[T], size: int) -> Sequence[T]:
         return items[(self.number - 1) * size : self.number * size]
+
+
+class Care(NamedTuple):
+    """How many problems there are of which nobody takes care, and how many others."""
+
+    n_attention: int
+    n_cared: int
 
 
 class Mark(NamedTuple):
@@ -137,7 +151,7 @@ def counts(look: Look) -> list[tuple[str, int]]:
     """Return how many services there are in each condition, in the order of the page."""
     found = look.counted
     if found is None:
-        found = Counter(_condition(service) for _, service in look.services)
+        found = Counter(condition_of(service) for _, service in look.services)
         found = {name: found[name] for name in CONDITIONS}
     return [(name, number) for name, number in found.items() if name != "none" or number]
 
@@ -146,14 +160,24 @@ def find(look: Look, wanted: Filter) -> list[Pair]:
     """Return the services that are wanted, trouble first."""
     matches = _matcher(look, wanted)
     # Services come in the order of their labels, so only trouble has to be sorted.
-    by_weight: list[list[Pair]] = [[] for _ in range(2 * (max(map(rank, CONDITIONS)) + 1))]
+    by_weight: list[list[Pair]] = [[] for _ in range(2 * len(CONDITIONS))]
     for pair in look.services:
-        _, service = pair
-        is_in = _condition(service)
+        is_in = condition_of(pair[1])
         if matches is None or matches(pair, is_in):
-            is_cared = service.row.id in look.acks or service.row.id in look.silences
-            by_weight[2 * rank(is_in) + (is_cared and is_problem(is_in))].append(pair)
+            by_weight[_weight(look, pair[1])].append(pair)
     return list(chain.from_iterable(by_weight))
+
+
+def care(look: Look) -> Care:
+    n_problems = sum(number for name, number in counts(look) if is_problem(name))
+    n_attention = look.n_attention
+    if n_attention is None:
+        n_attention = len(find(look, Filter(state=ATTENTION)))
+    return Care(n_attention, n_problems - n_attention)
+
+
+def is_cared(look: Look, service: ServiceEntry) -> bool:
+    return service.row.id in look.acks or service.row.id in look.silences
 
 
 def page_of(number: int, n_items: int, size: int, query: Mapping[str, str]) -> Page:
@@ -182,13 +206,26 @@ def rows(look: Look, pairs: Iterable[Pair], now_at: float) -> list[ServiceRow]:
             look.acks.get(service.row.id),
             look.silences.get(service.row.id),
             now_at,
+            look.told.get(service.row.id, ()),
         )
         for server, service in pairs
     ]
 
 
-def server_lines(look: Look, page: Page) -> list[ServerLine]:
-    shown = page.cut(look.servers, SERVERS)
+def listed_servers(look: Look) -> list[ServerEntry]:
+    """Return the servers in their order, of those where all is well only the first ones."""
+    shown, n_well = [], 0
+    for server in look.servers:
+        is_well = not any(is_problem(condition_of(one)) for one in server.services.values())
+        n_well += is_well
+        if not is_well or n_well <= WELL:
+            shown.append(server)
+    # A line for one of them would save nothing.
+    return shown if len(shown) < len(look.servers) - 1 else list(look.servers)
+
+
+def server_lines(look: Look, servers: Sequence[ServerEntry], page: Page) -> list[ServerLine]:
+    shown = page.cut(servers, SERVERS)
     services: dict[int, list[ServiceEntry]] = {server.row.id: [] for server in shown}
     for server, service in look.services:
         if server.row.id in services:
@@ -200,14 +237,14 @@ def _server_line(look: Look, server: ServerEntry, services: list[ServiceEntry]) 
     shown = services
     if len(services) > MARKS:
         # The worst of them; sorting keeps the order of equal ones.
-        shown = sorted(services, key=lambda one: rank(_condition(one)))[:MARKS]
+        shown = sorted(services, key=lambda one: _weight(look, one))[:MARKS]
     marks = [_mark(look, one) for one in shown]
     n_alerts = server.n_alerts + sum(one.n_alerts for one in services)
     return ServerLine(server_reply(server), marks, len(services) - len(shown), n_alerts)
 
 
 def _mark(look: Look, service: ServiceEntry) -> Mark:
-    id_, title, is_in = service.row.id, label_of(service), _condition(service)
+    id_, title, is_in = service.row.id, label_of(service), condition_of(service)
     is_acknowledged, is_silenced = id_ in look.acks, id_ in look.silences
     says = "no state" if is_in == "none" else is_in
     if is_acknowledged:
@@ -244,8 +281,12 @@ def _service_reply(service: ServiceEntry) -> Reply:
     }
 
 
-def _condition(service: ServiceEntry) -> str:
+def condition_of(service: ServiceEntry) -> str:
     return condition(service.row.state, late=bool(service.row.timed_out))
+
+
+def _weight(look: Look, service: ServiceEntry) -> int:
+    return weight(condition_of(service), is_cared=is_cared(look, service))
 
 
 def _found_by(service: ServiceEntry) -> str:
@@ -274,8 +315,10 @@ def _matcher(look: Look, wanted: Filter) -> Callable[[Pair, str], bool] | None:
     def matches(pair: Pair, is_in: str) -> bool:
         server, service = pair
         id_ = service.row.id
-        if wanted.state == PROBLEM:
+        if wanted.state in (PROBLEM, ATTENTION, CARED):
             if not is_problem(is_in):
+                return False
+            if wanted.state != PROBLEM and (wanted.state == CARED) is not is_cared(look, service):
                 return False
         elif wanted.state not in ("", is_in):
             return False

@@ -13,7 +13,7 @@ happened since the last one, whatever the number of services.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -61,6 +61,7 @@ class _Row(msgspec.Struct, omit_defaults=True):
     period: int | None = None
     ack: _Ack | None = None
     silence: _Silence | None = None
+    told: Sequence[str] = ()
 
 
 class _Standing(NamedTuple):
@@ -160,8 +161,10 @@ class Board:
             self._pairs,
             self._acks,
             self._silences,
+            self._glance.told,
             self._snapshot.n_alerts(Selection()),
             self.counts(),
+            self.attention,
         )
 
     def page(self, after: int, limit: int, now_at: float) -> bytes:
@@ -231,6 +234,8 @@ class Board:
             changed |= _different(self._silences, silences)
             self._silences = silences
             anew = True
+        if glance.told != before.told:
+            changed |= _different(before.told, glance.told)
         self._snapshot.touch(changed)
         if anew:
             self.care_version = self._snapshot.advance()
@@ -321,23 +326,29 @@ class Board:
         if entry.listed is None:
             service_id = entry.row.id
             ack, silence = self._acks.get(service_id), self._silences.get(service_id)
-            entry.listed = row_json(entry, ack, silence)
+            entry.listed = row_json(entry, ack, silence, self._glance.told.get(service_id, ()))
         return entry.listed
 
 
-def row_json(entry: ServiceEntry, ack: AckFacts | None, silence: KeepsBack | None) -> bytes:
+def row_json(
+    entry: ServiceEntry,
+    ack: AckFacts | None,
+    silence: KeepsBack | None,
+    told: Sequence[str] = (),
+) -> bytes:
     row = entry.row
     seen_at, late = row.received_at, bool(row.timed_out)
     deadline_at = None
     if seen_at is not None and row.period_s is not None and not late:
         deadline_at = seen_at + row.period_s
+    is_in = condition(row.state, late=late)
     return msgspec.json.encode(
         _Row(
             row.id,
             row.server_id,
             row.name,
             label_of(entry),
-            condition(row.state, late=late),
+            is_in,
             entry.n_alerts,
             None if row.info is None else headline(row.info),
             row.state,
@@ -347,6 +358,7 @@ def row_json(entry: ServiceEntry, ack: AckFacts | None, silence: KeepsBack | Non
             row.period_s,
             None if ack is None else _Ack(ack.author, ack.reason, round(ack.acked_at, 3)),
             None if silence is None else _Silence(round(silence.until_at, 3), silence.reason),
+            told if is_problem(is_in) else (),
         )
     )
 

@@ -21,8 +21,9 @@ from overc.web import listing, settings_view
 from overc.web.alert_log import COUNTED_MAX, AlertSearch, Found
 from overc.web.banners import banners
 from overc.web.glance import Glance
-from overc.web.listing import PROBLEM, Filter, Look
+from overc.web.listing import Filter, Look
 from overc.web.matching import Match
+from overc.web.problems import problems
 from overc.web.rows import (
     Reply,
     alert_mark,
@@ -107,7 +108,6 @@ ERRORS = {
 
 CALM = Glance()
 ANY_SERVICE = Filter()
-PROBLEMS = Filter(state=PROBLEM)
 ANY_ALERT = AlertSearch()
 NO_MATCHES: Mapping[int, Match] = MappingProxyType({})
 NO_FIELDS: Mapping[str, str] = MappingProxyType({"servers": "", "services": ""})
@@ -155,23 +155,31 @@ class Pages:
         look: Look,
         number: int = 1,
         *,
+        with_well: bool = False,
         now_at: float,
         base_url: str,
         glance: Glance = CALM,
         root: str = "./",
     ) -> str:
-        """Render what needs attention, then a page of the servers; without any, how to begin."""
-        troubled = listing.find(look, PROBLEMS)
-        page = listing.page_of(number, len(look.servers), listing.SERVERS, {})
+        """Render what needs attention, then a page of the servers; without any, how to begin.
+
+        `with_well`: all servers, not only the first ones of those where all is well.
+        """
+        found = problems(look, now_at)
+        listed = look.servers if with_well else listing.listed_servers(look)
+        query = {"well": "yes"} if with_well else {}
+        page = listing.page_of(number, len(listed), listing.SERVERS, query)
         return self._render(
             "overview",
             root,
             now_at,
             glance,
             counts=listing.counts(look),
-            problems=listing.rows(look, troubled[: listing.FOLDED], now_at),
-            n_problems=len(troubled),
-            servers=listing.server_lines(look, page),
+            care=listing.care(look),
+            problems=found,
+            servers=listing.server_lines(look, listed, page),
+            n_well=len(look.servers) - len(listed),
+            with_well=with_well,
             paging=page,
             n_servers=len(look.servers),
             n_services=len(look.services),
@@ -199,6 +207,7 @@ class Pages:
             now_at,
             glance,
             counts=listing.counts(look),
+            care=listing.care(look),
             rows=listing.rows(look, page.cut(found, listing.ROWS), now_at),
             filter=wanted,
             paging=page,

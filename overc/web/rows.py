@@ -16,7 +16,7 @@ Reply = Mapping[str, Any]
 """A decoded reply of the dashboard API."""
 
 # The marks that the page has, in the order of the counts, and how far up each is listed.
-_RANKS = {"FAIL": 0, "late": 0, "WARN": 1, "UNK": 2, "OK": 3, "none": 4}
+_RANKS = {"FAIL": 0, "late": 1, "WARN": 2, "UNK": 3, "OK": 4, "none": 5}
 _HEALTHY_RANK = _RANKS["OK"]
 CONDITIONS = tuple(_RANKS)
 _EVENT_MARKS = {"offline": "late", "online": "OK"}
@@ -45,6 +45,8 @@ class ServiceRow:
     ack: AckFacts | None
     silence: KeepsBack | None
     """What keeps its alerts back for the longest."""
+    told: Sequence[str] = ()
+    """The alert plugins that were told of its problem."""
 
     @property
     def word(self) -> str:
@@ -134,6 +136,7 @@ def service_row(
     ack: AckFacts | None,
     silence: KeepsBack | None,
     now_at: float,
+    told: Sequence[str] = (),
 ) -> ServiceRow:
     now: Reply = service["state"] or {}
     period_s: int | None = service["period"]
@@ -161,6 +164,7 @@ def service_row(
         due_in=None if is_late or not deadline_at else span_words(deadline_at - now_at),
         ack=ack,
         silence=silence,
+        told=told,
     )
 
 
@@ -174,6 +178,16 @@ def rank(condition: str) -> int:
     return _RANKS[condition]
 
 
+def weight(condition: str, *, is_cared: bool) -> int:
+    """Return how far up services are listed; 0 is the top.
+
+    First the problems of which nobody takes care, then those of which somebody does, then what is
+    well.
+    """
+    found = _RANKS[condition]
+    return found if found < _HEALTHY_RANK and not is_cared else found + _HEALTHY_RANK
+
+
 def is_problem(condition: str) -> bool:
     return _RANKS[condition] < _HEALTHY_RANK
 
@@ -185,8 +199,8 @@ def _condition(state: str | None) -> str:
 
 
 def troubled_first(rows: Iterable[ServiceRow]) -> list[ServiceRow]:
-    """Sort problems to the top, and among equal ones those that nobody takes care of."""
-    return sorted(rows, key=lambda row: (_RANKS[row.condition], row.is_problem and bool(row.care)))
+    """Sort problems to the top, those of which nobody takes care before all others."""
+    return sorted(rows, key=lambda row: weight(row.condition, is_cared=bool(row.care)))
 
 
 def counts(rows: Sequence[ServiceRow]) -> list[tuple[str, int]]:

@@ -12,12 +12,18 @@ from overc.daemon import perfdata
 
 _LISTED_CHARS = 200
 _UNITS_S = {86400: "d", 3600: "h", 60: "min"}
+_ROUNDED_S = 90
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def span_words(span_s: float) -> str:
-    """Return a span as people say it, to the unit that there are at least two of: `3 min`."""
+    """Return a span as people say it, to the unit that there are at least two of: `3 min`.
+
+    From 90 s on it is `2 min`.
+    """
     whole_s = max(0, int(span_s))
+    if _ROUNDED_S <= whole_s < 120:
+        whole_s = 120
     for unit_s, unit in _UNITS_S.items():
         if whole_s >= 2 * unit_s:
             return f"{whole_s // unit_s} {unit}"

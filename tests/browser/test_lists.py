@@ -117,7 +117,7 @@ def test_the_filter_is_in_the_url(monitor: Monitor, open_page: OpenPage, server:
     expect(page.locator(".services tbody tr .what")).to_have_text(["disk"])
     expect(page.get_by_label("Search services")).to_have_value("FULL dis")
     page.get_by_label("Search services").fill("")
-    page.locator(".counts").get_by_role("link", name=re.compile("problem")).click()
+    page.locator(".counts").get_by_role("link", name=re.compile("need")).click()
     expect(page.locator(".services tbody tr .what")).to_have_text(["disk", "load"])
     page.locator(".counts").get_by_role("link", name=re.compile("WARN")).click()
     expect(page.locator(".services tbody tr .what")).to_have_text(["load"])

@@ -11,7 +11,7 @@ from contract.nodes import WALL_AT, Node, a_report, a_state
 from contract.test_explain import a_row, insert
 
 from overc.daemon.store import told
-from overc.daemon.store.engine import CHUNKS
+from overc.daemon.store.engine import CHUNKS, Transaction
 from overc.daemon.store.explain import AckFacts
 from overc.daemon.store.told import UNTRIED_S, Told
 from overc.model import State
@@ -111,3 +111,26 @@ async def test_who_takes_care(node: Node) -> None:
     ack = {"service_id": 2, "author": "ann", "reason": "größe", "acked_at": WALL_AT}
     await insert(node.store, "acks", ack)
     assert await node.store.read("look", told.acks) == {2: AckFacts("ann", "größe", WALL_AT)}
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_was_told_of_what_stands(node: Node) -> None:
+    await node.record(a_report(a_state("disk", State.FAIL), a_state("cpu", State.FAIL)))
+    alert_id = (await add_alerts(node, 1))[0]
+
+    def stand(tx: Transaction) -> None:
+        tx.execute("delete from standing")
+        for plugin, service_id, topic, told_at in (
+            ("mail", 1, "state", WALL_AT),
+            ("mail", 1, "late", WALL_AT),
+            ("chat", 1, "late", WALL_AT),
+            ("sms", 1, "state", None),
+            ("sms", 2, "state", None),
+        ):
+            tx.execute(
+                "insert into standing (plugin, service_id, topic, alert_id, told_at)"
+                " values (?, ?, ?, ?, ?)", plugin, service_id, topic, alert_id, told_at,
+            )  # fmt: skip
+
+    await node.store.write("stand", stand)
+    assert await node.store.read("look", told.plugins_told) == {1: ("chat", "mail")}

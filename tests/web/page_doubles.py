@@ -127,7 +127,8 @@ def look(reply: dict[str, Any], glance: Glance = Glance()) -> Look:  # noqa: B00
         for entry, service in pairs
         if (silence := glance.silence_of(entry.row.name, service.row.name))
     }
-    return Look(servers, pairs, glance.acks, silences, reply["stats"]["n_alerts"])
+    n_alerts = reply["stats"]["n_alerts"]
+    return Look(servers, pairs, glance.acks, silences, glance.told, n_alerts)
 
 
 def _epoch(text: str) -> float:

@@ -24,9 +24,12 @@ from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.patterns import Patterns
 from overc.model import State
 from overc.web import dashboard as dashboard_module
-from overc.web.insight import COUNT_S
+from overc.web import insight as insight_module
+from overc.web.insight import COUNT_S, TOLD_S
+from overc.web.live_rows import GLANCE_S
 
 BANNER = "1 alert was not delivered through mail in the last 24 hours."
+TOLD_BY_MAIL = "update standing set told_at = 1 where plugin = 'mail'"
 ALERT_LISTS = ["/ui/alerts", "/ui/server/1", "/ui/service/1"]
 
 
@@ -102,6 +105,27 @@ def test_why(web: Fixture) -> None:
     words = text(web, "/ui/service/1")
     assert "Why? (UTC) FAIL since 2026-03-01 10:00:00: full. Last report" in words
     assert "Alerted: mail waits for its turn; chat waits for its turn. Not silenced." in words
+
+
+@pytest.mark.parametrize("path", ["/ui/", "/ui/services"])
+def test_who_was_told(web: Fixture, path: str) -> None:
+    assert "told mail" not in text(web, path)
+    change(web.path, TOLD_BY_MAIL)
+    web.clock.advance(GLANCE_S)
+    assert "told mail" in text(web, path)
+
+
+def test_who_was_told_of_very_many_problems_is_read_seldom(
+    web: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(insight_module, "TOLD_MANY", 1)
+    change(web.path, TOLD_BY_MAIL)
+    assert "told mail" in text(web, "/ui/")
+    change(web.path, "update standing set told_at = 1")
+    web.clock.advance(TOLD_S - 1)
+    assert "told mail" in text(web, "/ui/")
+    web.clock.advance(1)
+    assert "told chat, mail" in text(web, "/ui/")
 
 
 @pytest.mark.parametrize("path", ["/ui/", "/ui/services", "/ui/server/1"])

@@ -7,7 +7,7 @@ from overc.daemon.alerting.explaining import KeepsBack
 from overc.daemon.store.explain import AckFacts
 from overc.web import listing
 from overc.web.glance import Glance
-from overc.web.listing import MARKS, ROWS, SERVERS, Filter, find, natural, page_of
+from overc.web.listing import MARKS, ROWS, SERVERS, WELL, Care, Filter, find, natural, page_of
 
 WALL = status(
     server(
@@ -42,9 +42,10 @@ def test_names_are_ordered_as_people_do(lower: str, higher: str) -> None:
 
 
 def test_trouble_comes_first_and_of_that_what_nobody_takes_care_of() -> None:
-    # Those that are FAIL or late, then what is acknowledged, WARN, UNK, OK, and what never spoke;
-    # among equal ones web2 before web10.
-    assert ids(Filter()) == [4, 2, 7, 1, 6, 3, 5]
+    # FAIL, late, WARN, UNK, then what is acknowledged, OK, and what never spoke; among equal ones
+    # web2 before web10.
+    assert ids(Filter()) == [2, 4, 1, 6, 7, 3, 5]
+    assert listing.care(LOOK) == Care(4, 1)
 
 
 @pytest.mark.parametrize(
@@ -53,14 +54,16 @@ def test_trouble_comes_first_and_of_that_what_nobody_takes_care_of() -> None:
         (Filter(state="FAIL"), [2, 7]),
         (Filter(state="late"), [4]),
         (Filter(state="none"), [5]),
-        (Filter(state="problem"), [4, 2, 7, 1, 6]),
+        (Filter(state="problem"), [2, 4, 1, 6, 7]),
+        (Filter(state="attention"), [2, 4, 1, 6]),
+        (Filter(state="cared"), [7]),
         (Filter(q="disk"), [4, 1]),
         (Filter(q=" DISK  web10 "), [1]),
         (Filter(q="90 full"), [1]),
         (Filter(q="second line"), []),
         (Filter(q="route"), [6]),
-        (Filter(q="web"), [4, 2, 7, 1, 6, 3, 5]),
-        (Filter(server="B2"), [4, 7, 6, 5]),
+        (Filter(q="web"), [2, 4, 1, 6, 7, 3, 5]),
+        (Filter(server="B2"), [4, 6, 7, 5]),
         (Filter(server="b2", q="cpu"), [7]),
         (Filter(acknowledged="yes"), [7]),
         (Filter(acknowledged="no", state="FAIL"), [2]),
@@ -78,6 +81,7 @@ def test_what_is_silenced() -> None:
     silenced = listing.Look(silenced.servers, silenced.services, {}, {2: keeps})
     found = [entry.row.id for _, entry in find(silenced, Filter(silenced="yes"))]
     assert found == [2]
+    assert [entry.row.id for _, entry in find(silenced, Filter(state="cared"))] == [2]
     # It is listed behind its equals.
     assert [entry.row.id for _, entry in find(silenced, Filter(state="FAIL"))] == [7, 2]
 
@@ -123,12 +127,28 @@ def test_a_page_has_its_bounds() -> None:
 
 def test_servers_come_in_pages_too() -> None:
     whole = status(*(server(id_, f"web{id_}") for id_ in range(1, SERVERS + 3)))
-    first = overview(whole, now_at=NOW_AT, base_url="http://x/")
-    second = overview(whole, 2, now_at=NOW_AT, base_url="http://x/")
+    first = overview(whole, with_well=True, now_at=NOW_AT, base_url="http://x/")
+    second = overview(whole, 2, with_well=True, now_at=NOW_AT, base_url="http://x/")
     assert linked(first, "server") == [str(id_) for id_ in range(1, SERVERS + 1)]
     assert linked(second, "server") == [str(SERVERS + 1), str(SERVERS + 2)]
-    assert "?page=2" in Page(first).values("href")
+    assert "?well=yes&page=2" in Page(first).values("href")
     assert f"{SERVERS + 2} servers" in Page(second).text
+
+
+@pytest.mark.parametrize("n_more, n_shown", [(0, WELL), (1, WELL + 1), (2, WELL), (30, WELL)])
+def test_servers_where_all_is_well_wait_behind_their_number(n_more: int, n_shown: int) -> None:
+    well = [
+        server(id_, f"web{id_}", service(id_, "disk", state("OK")))
+        for id_ in range(1, WELL + n_more + 1)
+    ]
+    ill = server(500, "zzz", service(500, "disk", state("FAIL")))
+    html = overview(status(*well, ill), now_at=NOW_AT, base_url="http://x/")
+    rows = [attrs["id"] for tag, attrs in Page(html).elements if tag == "tr" and "id" in attrs]
+    servers = [id_ for id_ in rows if id_.startswith("server-")]
+    assert servers == [*(f"server-{id_}" for id_ in range(1, n_shown + 1)), "server-500"]
+    folded = WELL + n_more - n_shown
+    assert (f"{folded} more servers, all well" in Page(html).text) is bool(folded)
+    assert ("?well=yes" in Page(html).values("href")) is bool(folded)
 
 
 def test_the_form_keeps_what_was_asked_for() -> None:
@@ -144,8 +164,7 @@ def test_the_form_keeps_what_was_asked_for() -> None:
 def test_the_worst_of_a_large_server_show() -> None:
     many = [service(id_, f"s{id_:04}", state("OK"), n_alerts=1) for id_ in range(1, MARKS + 2)]
     worst = service(9999, "zzz", state("FAIL"), n_alerts=1)
-    [line] = listing.server_lines(
-        look(status(server(1, "a", *many, worst, n_alerts=5))), page_of(1, 1, SERVERS, {})
-    )
+    whole = look(status(server(1, "a", *many, worst, n_alerts=5)))
+    [line] = listing.server_lines(whole, whole.servers, page_of(1, 1, SERVERS, {}))
     assert line.marks[0].id == 9999
     assert (len(line.marks), line.more, line.n_alerts) == (MARKS, 2, MARKS + 2 + 5)

@@ -239,6 +239,19 @@ def test_who_takes_care_shows_as_a_change(wall: Wall) -> None:
     assert {row["id"]: "silence" in row for row in rows} == {1: False, 3: False}
 
 
+def test_who_was_told_shows_as_a_change(wall: Wall) -> None:
+    wall.recorder = a_recorder("mail", "chat")
+    wall.record(a_report(a_state("new", State.FAIL), name="web9"))
+    assert "told" not in wall.rows()[4]
+    before = wall.snapshot.version
+    change(wall.path, "update standing set told_at = ? where plugin = 'mail'", WALL_AT)
+    wall.board.stale()
+    assert [(row["id"], row["told"]) for row in wall.delta(before)["services"]] == [(4, ["mail"])]
+    # What was told of a problem that is over is no news.
+    wall.record(a_report(a_state("new", State.OK), name="web9"))
+    assert "told" not in wall.rows()[4]
+
+
 def test_the_longest_silence_shows(wall: Wall) -> None:
     wall.silence("web1", "*", 60)
     wall.silence("web1", "cpu", 7200)

@@ -194,7 +194,7 @@ TROUBLES = status(
     ),
     server(3, "gamma", service(31, "a-fail", state("FAIL")), service(32, "b-ok", state("OK"))),
 )
-TROUBLED_ORDER = ["22", "24", "31", "12", "23", "11", "32", "21"]
+TROUBLED_ORDER = ["31", "22", "24", "12", "23", "11", "32", "21"]
 
 
 def linked_services(html: str) -> list[str]:

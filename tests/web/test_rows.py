@@ -125,9 +125,9 @@ def test_who_takes_care() -> None:
     assert [row.care for row in rows] == ["acknowledged, silenced", "silenced", ""]
 
 
-def test_what_is_taken_care_of_comes_after_its_equals() -> None:
+def test_what_is_taken_care_of_comes_after_all_other_problems() -> None:
     glance = Glance({1: AckFacts("bob", "on it", NOW_AT), 4: AckFacts("bob", "x", NOW_AT)})
     words = ["FAIL", "WARN", "FAIL", "OK", "OK"]
     services = [service(id_, "s", state(word)) for id_, word in enumerate(words, start=1)]
     rows = service_rows(status(server(1, "a", *services)), glance, NOW_AT)
-    assert [row.id for row in troubled_first(rows)] == [3, 1, 2, 4, 5]
+    assert [row.id for row in troubled_first(rows)] == [3, 2, 1, 4, 5]

@@ -21,7 +21,8 @@ from overc.web.words import (
 )
 
 WORDS = [
-    (span_words, -5, "0 s"), (span_words, 0.9, "0 s"), (span_words, 119, "119 s"),
+    (span_words, -5, "0 s"), (span_words, 0.9, "0 s"),
+    (span_words, 89, "89 s"), (span_words, 90, "2 min"), (span_words, 119.9, "2 min"),
     (span_words, 120, "2 min"), (span_words, 7199, "119 min"), (span_words, 7200, "2 h"),
     (span_words, 172_799, "47 h"), (span_words, 172_800, "2 d"), (span_words, 9_000_000, "104 d"),
     (period_words, 1, "1 s"), (period_words, 60, "1 min"), (period_words, 90, "90 s"),

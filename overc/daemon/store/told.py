@@ -63,6 +63,18 @@ def deliveries(tx: Transaction, alert_ids: Iterable[int]) -> dict[int, list[Told
     return found
 
 
+def plugins_told(tx: Transaction) -> dict[int, tuple[str, ...]]:
+    """Return the alert plugins that were told of a problem that stands, by the service."""
+    rows = tx.fetch(
+        "select distinct service_id, plugin from standing where told_at is not null"
+        " order by service_id, plugin"
+    )
+    found: dict[int, tuple[str, ...]] = {}
+    for service_id, plugin in rows:
+        found[service_id] = (*found.get(service_id, ()), plugin)
+    return found
+
+
 def undelivered(tx: Transaction, since_at: float) -> list[tuple[str, int]]:
     """Return how many alerts were given up since a time, for each alert plugin that lost any."""
     rows = tx.fetch(

@@ -114,8 +114,12 @@ async function doIt(rows, verb, noun, does, undoes) {
 
 const unack = (row) => send("DELETE", "api/ack", { service_id: row.id });
 
-/** @param {object[]} rows @returns {Promise<boolean>} whether all of it was done */
+/**
+ * Acknowledges problems; of a single one that is acknowledged, takes that back.
+ * @param {object[]} rows @returns {Promise<boolean>} whether all of it was done
+ */
 export async function acknowledge(rows) {
+  if (rows.length === 1 && rows[0].ack !== undefined) return unacknowledge(rows[0]);
   const open = rows.filter((row) => row.isProblem && !row.ack);
   if (open.length === 0) {
     toast("Nothing of this is a problem that nobody has acknowledged.");
@@ -132,11 +136,26 @@ export async function acknowledge(rows) {
   return doIt(open, "Acknowledged", "problem", does, unack);
 }
 
-/** @param {object} row */
-export function unacknowledge(row) {
+function unacknowledge(row) {
   const { reason, author } = row.ack;
   const again = () => send("POST", "api/ack", { service_id: row.id, reason, author });
   return doIt([row], "Took back the acknowledgement of", "problem", unack, again);
+}
+
+const unsilence = (_, reply) => send("DELETE", `api/silences/${reply.id}`);
+
+/** @param {{id: number, label: string}} server @returns {Promise<boolean>} */
+export async function silenceServer(server) {
+  const asked = await ask({
+    title: "Silence this server?",
+    words: "Alerts of all its services are recorded and not sent for that time.",
+    rows: [server],
+    verb: "Silence",
+    spans: true,
+  });
+  if (asked === null) return false;
+  const does = () => send("POST", "api/silences", { server_id: server.id, ...asked });
+  return doIt([server], "Silenced", "server", does, unsilence);
 }
 
 /** @param {object[]} rows @returns {Promise<boolean>} */
@@ -150,6 +169,5 @@ export async function silence(rows) {
   });
   if (asked === null) return false;
   const does = (row) => send("POST", "api/silences", { service_id: row.id, ...asked });
-  const undoes = (_, reply) => send("DELETE", `api/silences/${reply.id}`);
-  return doIt(rows, "Silenced", "service", does, undoes);
+  return doIt(rows, "Silenced", "service", does, unsilence);
 }

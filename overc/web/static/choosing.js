@@ -2,7 +2,7 @@
 
 const KEYS = [
   ["j / k", "next, previous row; the arrows do as well"],
-  ["Enter", "open the row"],
+  ["Enter", "open the row, or what is behind it"],
   ["Home / End", "first, last row"],
 ];
 const CHANGE_KEYS = [
@@ -17,7 +17,7 @@ const STEPS = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
  *   canChange: boolean, canPick: boolean,
  *   move: (step: number) => void, jump: (toEnd: boolean) => void, open: () => void,
  *   act: (name: string, key?: string) => void, pick: (key: string | null, toHere: boolean) => void,
- *   at: (key: string) => void, hasCursor: () => boolean, clear: () => void,
+ *   fold: (key: string) => void, at: (key: string) => void, hasCursor: () => boolean, clear: () => void,
  * }} does
  * @param {HTMLElement} region
  */
@@ -47,7 +47,9 @@ export function listen(region, does) {
   region.addEventListener("click", (event) => {
     const row = rowOf(event.target);
     const button = event.target.closest("[data-act]");
-    if (button !== null) does.act(button.dataset.act, row?.dataset.key);
+    const fold = event.target.closest("[data-fold]");
+    if (fold !== null) does.fold(fold.dataset.fold);
+    else if (button !== null) does.act(button.dataset.act, row?.dataset.key);
     else if (row !== null && event.target.matches(".pick input")) {
       does.pick(row.dataset.key, event.shiftKey);
     }

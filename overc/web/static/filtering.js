@@ -1,7 +1,14 @@
 // Which services are listed: what the page's URL says, also without a script. Pure.
 
 /** The conditions in the order of the counts, and how far up each is listed. */
-export const RANKS = { FAIL: 0, late: 0, WARN: 1, UNK: 2, OK: 3, none: 4 };
+export const RANKS = { FAIL: 0, late: 1, WARN: 2, UNK: 3, OK: 4, none: 5 };
+
+// Filters by state that are more than one condition.
+const GROUPS = {
+  problem: (row) => row.isProblem,
+  attention: (row) => row.needsCare,
+  cared: (row) => row.isProblem && row.isCared,
+};
 
 /** @typedef {{q: string, state: string, server: string, acknowledged: string, silenced: string}} Filter */
 
@@ -40,8 +47,9 @@ export function matcher(filter) {
   const words = filter.q.toLowerCase().split(/\s+/).filter(Boolean);
   const server = filter.server.trim().toLowerCase();
   const { state, acknowledged, silenced } = filter;
+  const isIn = Object.hasOwn(GROUPS, state) ? GROUPS[state] : (row) => row.condition === state;
   return (row) =>
-    (state === "" || (state === "problem" ? row.isProblem : row.condition === state)) &&
+    (state === "" || isIn(row)) &&
     wants(acknowledged, row.ack !== undefined) &&
     wants(silenced, row.silence !== undefined) &&
     (server === "" || row.home.text.includes(server)) &&

@@ -1,13 +1,12 @@
 // The overview and the services page, as they are rendered from the mirror.
 
 import { html } from "./html.js";
-import { Counts, counted, countWords, MARKS_MAX, ServerRow, ServiceRow } from "./list_parts.js";
+import { CaredRow, Counts, counted, countWords, HostRow, MARKS_MAX, ServerRow, ServiceRow } from "./list_parts.js";
 import { isEmpty, searchOf } from "./filtering.js";
 import { root } from "./api.js";
+import { columns, countOf, SHOWN } from "./problems.js";
 import { VirtualRows } from "./virtual.js";
 
-/** The overview shows so many problems at first; as many as the server renders. */
-export const FOLDED = 25;
 /** The words that say how many marks are left out take the room of so many. */
 const MORE_MARKS = 4;
 const CARES = [
@@ -34,18 +33,26 @@ function Head({ withServer, hasPick, canChange, lists }) {
   </tr></thead>`;
 }
 
-function ServiceTable({ lists, rows, hasPick, canChange }) {
-  const columns = 5 + (hasPick ? 1 : 0) + (canChange ? 1 : 0);
-  const row = (one, place) =>
-    html`<${ServiceRow} key=${one.id} row=${one} home=${one.home.label} place=${place} isCursor=${lists.state.cursor === `s${one.id}`} isPicked=${lists.picked.has(one.id)} hasPick=${hasPick} canChange=${canChange} isFresh=${lists.fresh.has(one.id)} />`;
-  return html`<table class="rows services live" aria-rowcount=${rows.length + 1}>
+function ServiceTable({ lists, items, services, hasPick, canChange, heightOf, layout }) {
+  const row = (item, place) => {
+    const { key, row: one } = item;
+    const isCursor = lists.state.cursor === key;
+    if (item.host !== undefined) {
+      return html`<${HostRow} key=${key} item=${item} services=${services} place=${place} isCursor=${isCursor} canChange=${canChange} />`;
+    }
+    if (one === undefined) {
+      return html`<${CaredRow} key=${key} item=${item} place=${place} isCursor=${isCursor} canChange=${canChange} />`;
+    }
+    return html`<${ServiceRow} key=${key} row=${one} home=${one.home.label} place=${place} isCursor=${isCursor} isPicked=${lists.picked.has(one.id)} hasPick=${hasPick} canChange=${canChange} isFresh=${lists.fresh.has(one.id)} isInner=${item.isInner} />`;
+  };
+  return html`<table class="rows services live" aria-rowcount=${items.length + 1}>
     <${Head} withServer="Server / service" hasPick=${hasPick} canChange=${canChange} lists=${lists} />
-    <${VirtualRows} held=${lists.list} items=${rows} rowPx=${lists.rowPx} columns=${columns} render=${row} />
+    <${VirtualRows} held=${lists.list} items=${items} rowPx=${lists.rowPx} heightOf=${heightOf} layout=${layout} render=${row} />
   </table>`;
 }
 
-function ServerTable({ lists, mirror }) {
-  const { servers, inLine, serverPx, markPx } = lists;
+function ServerTable({ lists, mirror, servers, held }) {
+  const { inLine, serverPx, markPx } = lists;
   const pxOf = (server) => {
     const count = server.ids.size > MARKS_MAX ? MARKS_MAX + MORE_MARKS : server.ids.size;
     const lines = Math.max(1, Math.ceil(count / inLine));
@@ -55,32 +62,37 @@ function ServerTable({ lists, mirror }) {
     html`<${ServerRow} key=${server.id} server=${server} shown=${server.shown} services=${mirror.services} place=${place} isCursor=${lists.state.cursor === `h${server.id}`} />`;
   return html`<table class="rows servers live" aria-rowcount=${servers.length + 1}>
     <thead><tr><th class="name">Server</th><th class="marks">Services</th><th class="number"><abbr title="Alerts of the last 24 hours, its services' included">Alerts</abbr></th></tr></thead>
-    <${VirtualRows} held=${lists.serverList} items=${servers} heightOf=${pxOf} layout=${`${inLine} ${mirror.services.size} ${serverPx}`} columns="3" render=${row} />
+    <${VirtualRows} held=${held} items=${servers} heightOf=${pxOf} layout=${`${inLine} ${mirror.services.size} ${serverPx}`} render=${row} />
   </table>`;
 }
 
+/** What is behind it opens and closes. */
+const unfold = (isOpen, does, words) =>
+  html`<p class="unfold"><button type="button" class="fold ${isOpen ? "open" : ""}" aria-expanded=${isOpen ? "true" : "false"} onClick=${does}>${words}</button></p>`;
+
 export function Overview({ lists, mirror, canChange, isHeld }) {
-  const { rows } = lists;
-  const shown = lists.shownRows();
-  const unfold = (event) => {
+  const { folds, rowPx, caresPx, servers, state } = lists;
+  const isCut = folds.attention.length > SHOWN && !state.isUnfolded;
+  const showAll = (event) => {
     event.preventDefault();
     lists.setState({ isUnfolded: true });
   };
+  const items = lists.shownItems();
+  const heightOf = (item) => (item.key === "cared" ? caresPx : rowPx);
+  const parts = columns(servers);
+  const well = mirror.sortedServers.length - servers.length;
   return html`<${News} lists=${lists} isHeld=${isHeld} />
     <h1 class="aside">Overview</h1>
-    <${Counts} counts=${mirror.counts} total=${mirror.services.size} hrefOf=${(state) => `${root()}services${state && `?state=${state}`}`} />
-    ${
-      rows.length > 0
-        ? html`<section key="problems" aria-labelledby="problems">
-            <h2 id="problems">Needs attention</h2>
-            <${ServiceTable} lists=${lists} rows=${shown} canChange=${canChange} />
-            ${shown.length < rows.length && html`<p class="unfold"><a href="${root()}services?state=problem" onClick=${unfold}>Show all ${counted(rows.length)} problems</a></p>`}
-          </section>`
-        : html`<p key="calm" class="calm">Nothing needs attention.</p>`
-    }
+    <${Counts} mirror=${mirror} hrefOf=${(state) => `${root()}services${state && `?state=${state}`}`} current="-" />
+    <section key="problems" aria-labelledby="problems">
+      ${folds.attention.length > 0 ? html`<h2 key="some" id="problems">Needs attention</h2>` : html`<p key="none" id="problems" class="calm">Nothing needs attention.</p>`}
+      ${items.length > 0 && html`<${ServiceTable} key="table" lists=${lists} items=${items} services=${mirror.services} canChange=${canChange} heightOf=${heightOf} layout=${`${rowPx} ${caresPx}`} />`}
+      ${isCut && html`<p key="more" class="unfold"><a href="${root()}services?state=attention" onClick=${showAll}>Show all ${counted(countOf(folds.attention))} problems</a></p>`}
+    </section>
     <section key="servers" aria-labelledby="servers">
       <h2 id="servers">Servers</h2>
-      <${ServerTable} lists=${lists} mirror=${mirror} />
+      <div class="serverlists">${parts.map((part, place) => html`<${ServerTable} key=${place} lists=${lists} mirror=${mirror} servers=${part} held=${lists.serverLists[place]} />`)}</div>
+      ${well > 1 ? unfold(false, lists.showWell, `${counted(well)} more servers, all well`) : lists.isWellOpen && unfold(true, lists.showWell, "Fold the servers where all is well")}
     </section>
     <p class="quiet total">${countWords(mirror.servers.size, "server")}, ${countWords(mirror.services.size, "service")}, <a href="${root()}alerts">${countWords(mirror.alerts, "alert")} in the last 24 hours</a>.</p>`;
 }
@@ -126,7 +138,7 @@ export function Services({ lists, mirror, canChange, isHeld }) {
   };
   return html`<${News} lists=${lists} isHeld=${isHeld} />
     <h1 class="aside">Services</h1>
-    <div onClick=${pickState}><${Counts} counts=${mirror.counts} total=${mirror.services.size} current=${filter.state} hrefOf=${hrefOf} /></div>
+    <div onClick=${pickState}><${Counts} mirror=${mirror} current=${filter.state} hrefOf=${hrefOf} /></div>
     <div class="listhead"><${Filters} lists=${lists} mirror=${mirror} /><${Tally} lists=${lists} mirror=${mirror} canChange=${canChange} /></div>
-    ${lists.rows.length > 0 ? html`<${ServiceTable} lists=${lists} rows=${lists.rows} hasPick=${canChange} canChange=${canChange} />` : html`<p class="calm">No service is like this.</p>`}`;
+    ${lists.rows.length > 0 ? html`<${ServiceTable} lists=${lists} items=${lists.shownItems()} services=${mirror.services} hasPick=${canChange} canChange=${canChange} />` : html`<p class="calm">No service is like this.</p>`}`;
 }

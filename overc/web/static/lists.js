@@ -2,36 +2,43 @@
 // keeps it live.
 
 import { root } from "./api.js";
-import { acknowledge, silence, unacknowledge } from "./asking.js";
+import { acknowledge, silence, silenceServer } from "./asking.js";
 import { listen } from "./choosing.js";
 import { feed } from "./feed.js";
 import { filterOf, isEmpty, matcher, searchOf } from "./filtering.js";
 import { Holding, kept } from "./holding.js";
 import { html } from "./html.js";
-import { FOLDED, Overview, Services } from "./list_pages.js";
-import { called, countWords, word } from "./list_parts.js";
+import { Overview, Services } from "./list_pages.js";
+import { newsWords } from "./list_parts.js";
+import { heights } from "./heights.js";
 import { Mirror } from "./mirror.js";
+import { columns, fold, hostItem, itemOf, listed, listedServers, renewed, showsCared } from "./problems.js";
 import { busyUntil, markPainted } from "./ready.js";
+import { isStored, store } from "./storing.js";
 import { now } from "./times.js";
 import { Component, createRef, render } from "./vendor/preact.js";
 
 const FRESH_MS = 2_500;
-const TOLD_MAX = 3;
+const WELL_OPEN = "overc:well";
 
 const region = document.getElementById("live");
 const isServices = region.dataset.list === "services";
 const canChange = document.documentElement.dataset.canChange !== "no";
 
 class Lists extends Component {
-  state = { filter: filterOf(location.search), cursor: null, isUnfolded: false, turn: 0 };
+  state = { filter: filterOf(location.search), cursor: null, isUnfolded: false, isCaredOpen: null, turn: 0 };
   picked = new Set();
   fresh = new Map();
   news = new Set();
   rows = [];
+  folds = { attention: [], cared: [] };
+  open = new Set();
+  showsCared = true;
   servers = [];
+  isWellOpen = isStored(WELL_OPEN) || new URLSearchParams(location.search).get("well") === "yes";
   said = "";
   list = createRef();
-  serverList = createRef();
+  serverLists = [createRef(), createRef()];
   #pickedLast = null;
   #frame = 0;
 
@@ -48,35 +55,20 @@ class Lists extends Component {
       canPick: canChange && isServices,
       move: (step) => this.move(step),
       jump: (toEnd) => this.jump(toEnd),
-      open: () => this.open(),
+      open: () => this.follow(),
       act: (name, key) => this.act(name, key),
       pick: (key, toHere) => this.pick(key, toHere),
       at: (key) => key !== this.state.cursor && this.setState({ cursor: key }),
       hasCursor: () => this.state.cursor !== null,
+      fold: (key) => this.fold(key),
       clear: () => this.clear(),
     });
     addEventListener("resize", () => {
-      this.measure();
+      Object.assign(this, heights(region));
       this.again();
     });
-    this.measure();
+    Object.assign(this, heights(region));
     this.arrange(false);
-  }
-
-  /** The heights of rows, and how many marks fit side by side, are what the style sheet says. */
-  measure() {
-    const probe = document.body.appendChild(document.createElement("span"));
-    probe.className = "probe";
-    const px = (name) => {
-      probe.style.height = `var(${name})`;
-      return probe.getBoundingClientRect().height;
-    };
-    this.rowPx = px("--list-row");
-    this.serverPx = px("--server-row");
-    this.markPx = px("--list-mark");
-    probe.remove();
-    const width = region.querySelector(".servers .marks > div")?.clientWidth ?? region.clientWidth / 2;
-    this.inLine = Math.max(1, Math.floor(width / this.markPx));
   }
 
   again = () => {
@@ -101,7 +93,7 @@ class Lists extends Component {
           this.news.add(id);
         }
       }
-      this.tell(told);
+      if (told.length > 0) this.said = newsWords(told);
       if (changed.size > 0) setTimeout(this.again, FRESH_MS + 50);
     }
     for (const id of gone) {
@@ -112,13 +104,6 @@ class Lists extends Component {
     this.again();
   };
 
-  tell(rows) {
-    if (rows.length === 0) return;
-    const words = rows.slice(0, TOLD_MAX).map((row) => `${word(row)}: ${called(row)}`);
-    if (rows.length > TOLD_MAX) words.push(`and ${countWords(rows.length - TOLD_MAX, "problem")} more`);
-    this.said = `New: ${words.join(", ")}.`;
-  }
-
   matches() {
     return isServices ? matcher(this.state.filter) : null;
   }
@@ -126,17 +111,40 @@ class Lists extends Component {
   /** Brings the rows into their places, unless somebody is at work with them. */
   arrange(isHeld) {
     const { mirror } = this.props;
-    const all = isServices ? mirror.sorted : mirror.problems();
     const matches = this.matches();
     if (isHeld) {
       this.rows = kept(this.rows, mirror.services);
+      this.folds = renewed(this.folds, mirror.services);
       this.servers = kept(this.servers, mirror.servers);
-    } else {
-      this.rows = matches === null ? all : all.filter(matches);
-      this.servers = mirror.sortedServers;
-      this.news.clear();
+      return;
     }
+    this.news.clear();
+    if (isServices) {
+      this.rows = matches === null ? mirror.sorted : mirror.sorted.filter(matches);
+      return;
+    }
+    this.folds = fold(mirror.problems());
+    this.showsCared = showsCared(this.folds);
+    this.servers = this.isWellOpen ? mirror.sortedServers : listedServers(mirror.sortedServers);
   }
+
+  /** Opens or closes what is behind a row. */
+  fold(key) {
+    if (key === "cared") this.setState({ isCaredOpen: !this.isCaredOpen });
+    else if (!this.open.delete(key)) this.open.add(key);
+    this.again();
+  }
+
+  get isCaredOpen() {
+    return this.state.isCaredOpen ?? this.showsCared;
+  }
+
+  showWell = () => {
+    this.isWellOpen = !this.isWellOpen;
+    store(WELL_OPEN, this.isWellOpen);
+    this.releases = true;
+    this.again();
+  };
 
   setFilter(filter, isKept = true) {
     if (isKept) {
@@ -154,14 +162,16 @@ class Lists extends Component {
     this.again();
   };
 
-  /** The rows that the cursor goes through: keys of services, then those of servers. */
+  /** The rows that the cursor goes through: those of services, then those of servers. */
   keys() {
-    const rows = this.shownRows().map((row) => `s${row.id}`);
+    const rows = this.shownItems().map((item) => item.key);
     return isServices ? rows : [...rows, ...this.servers.map((one) => `h${one.id}`)];
   }
 
-  shownRows() {
-    return isServices || this.state.isUnfolded ? this.rows : this.rows.slice(0, FOLDED);
+  shownItems() {
+    if (isServices) return this.rows.map(itemOf);
+    const { open, isCaredOpen, state } = this;
+    return listed(this.folds, { open, isCaredOpen, isUnfolded: state.isUnfolded });
   }
 
   move(step) {
@@ -178,19 +188,26 @@ class Lists extends Component {
   go(keys, place) {
     const key = keys[Math.max(0, Math.min(keys.length - 1, place))];
     if (key === undefined) return;
-    const inRows = this.shownRows().length;
-    const isServer = key.startsWith("h");
-    const list = (isServer ? this.serverList : this.list).current;
+    const [list, at] = this.listOf(Math.max(0, Math.min(keys.length - 1, place)));
     const topPx = document.querySelector(".listhead")?.getBoundingClientRect().bottom ?? 0;
     this.setState({ cursor: key }, () => {
-      list?.show(Math.min(place, keys.length - 1) - (isServer ? inRows : 0), Math.max(0, topPx) + 40);
+      list.current?.show(at, Math.max(0, topPx) + 40);
       requestAnimationFrame(() => {
         region.querySelector(`tr[data-key="${key}"]`)?.focus({ preventScroll: true });
       });
     });
   }
 
-  open() {
+  /** The list that has the row at a place of the cursor, and the place in that list. */
+  listOf(place) {
+    const inRows = this.shownItems().length;
+    if (place < inRows) return [this.list, place];
+    const inFirst = columns(this.servers)[0].length;
+    const at = place - inRows;
+    return at < inFirst ? [this.serverLists[0], at] : [this.serverLists[1], at - inFirst];
+  }
+
+  follow() {
     const { cursor } = this.state;
     if (cursor !== null) {
       region.querySelector(`tr[data-key="${cursor}"] .what`)?.click();
@@ -201,13 +218,16 @@ class Lists extends Component {
   async act(name, key) {
     const { services } = this.props.mirror;
     const one = key ?? this.state.cursor;
+    const several = hostItem(this.folds, one);
+    if (several !== undefined) {
+      await (name === "silenced" ? silenceServer(several.host) : acknowledge(several.rows));
+      return;
+    }
     const id = one?.startsWith("s") ? Number(one.slice(1)) : null;
     const isAll = this.picked.size > 0 && (key === undefined || this.picked.has(id));
     const rows = (isAll ? [...this.picked] : [id]).map((each) => services.get(each)).filter(Boolean);
     if (rows.length === 0) return;
-    const isTakenBack = name === "acknowledged" && rows.length === 1 && rows[0].ack !== undefined;
-    const does = name === "silenced" ? silence : isTakenBack ? ([row]) => unacknowledge(row) : acknowledge;
-    if (!(await does(rows))) return;
+    if (!(await (name === "silenced" ? silence(rows) : acknowledge(rows)))) return;
     for (const row of rows) this.picked.delete(row.id);
     this.again();
   }
@@ -243,7 +263,7 @@ class Lists extends Component {
 
   componentDidMount() {
     const { inLine } = this;
-    this.measure();
+    Object.assign(this, heights(region));
     if (inLine !== this.inLine) this.again();
   }
 

@@ -3,7 +3,7 @@
 
 import { RANKS } from "./filtering.js";
 
-/** How the rows are ordered: trouble first, and of that what nobody takes care of. */
+/** How the rows are ordered: problems of which nobody takes care, the other ones, what is well. */
 function byTrouble(one, other) {
   return (
     one.weight - other.weight ||
@@ -38,6 +38,7 @@ class Server {
   constructor(facts) {
     this.ids = new Set();
     this.place = 0;
+    this.problems = 0;
     this.update(facts);
   }
 
@@ -72,7 +73,7 @@ function prepared(row, home) {
   row.isProblem = rank < RANKS.OK;
   row.isCared = row.ack !== undefined || row.silence !== undefined;
   row.needsCare = row.isProblem && !row.isCared;
-  row.weight = 2 * rank + (row.isProblem && row.isCared ? 1 : 0);
+  row.weight = row.needsCare ? rank : rank + RANKS.OK;
   row.low = row.label.toLowerCase();
   row.text = `${row.label}\n${row.name}\n${row.info}`.toLowerCase();
   return row;
@@ -92,6 +93,8 @@ export class Mirror extends EventTarget {
     this.sortedServers = [];
     this.counts = { FAIL: 0, late: 0, WARN: 0, UNK: 0, OK: 0, none: 0 };
     this.alerts = 0;
+    /** How many problems there are of which nobody takes care. */
+    this.attention = 0;
     this.version = 0;
     this.isWhole = false;
   }
@@ -146,8 +149,8 @@ export class Mirror extends EventTarget {
       if (this.services.get(id)?.condition !== row.condition) changed.add(id);
     }
     for (const id of this.services.keys()) if (!other.services.has(id)) gone.add(id);
-    const { services, servers, sorted, sortedServers, counts, alerts } = other;
-    Object.assign(this, { services, servers, sorted, sortedServers, counts, alerts });
+    const { services, servers, sorted, sortedServers, counts, alerts, attention } = other;
+    Object.assign(this, { services, servers, sorted, sortedServers, counts, alerts, attention });
     this.dispatchEvent(new CustomEvent("change", { detail: { changed, gone } }));
   }
 
@@ -194,6 +197,8 @@ export class Mirror extends EventTarget {
   #count(row, number) {
     if (row === undefined) return;
     this.counts[row.condition] += number;
+    this.attention += number * row.needsCare;
+    row.home.problems += number * row.isProblem;
     this.alerts += number * (row.alerts ?? 0);
   }
 

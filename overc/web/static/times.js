@@ -14,11 +14,13 @@ export const localText = (date) =>
   `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${clockText(date)}`;
 
 /**
- * A span as people say it, to the unit that there are at least two of: `3 min`.
+ * A span as people say it, to the unit that there are at least two of: `3 min`. From 90 s on it
+ * is `2 min`.
  * @param {number} seconds
  */
 export function spanWords(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
+  let whole = Math.max(0, Math.floor(seconds));
+  if (whole >= 90 && whole < 120) whole = 120;
   for (const [size, unit] of UNITS) {
     if (whole >= 2 * size) return `${Math.floor(whole / size)} ${unit}`;
   }

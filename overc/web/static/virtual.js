@@ -27,7 +27,7 @@ export function placeAt(starts, y) {
 /**
  * Props: `items`; `render(item, place)` returns its row; `rowPx`: the height of one, or
  * `heightOf(item)` where they differ (then `layout` changes whenever a height may have);
- * `columns`: how many cells a row has; `held.current` is set to the component.
+ * `held.current` is set to the component.
  */
 export class VirtualRows extends Component {
   body = createRef();
@@ -74,6 +74,7 @@ export class VirtualRows extends Component {
 
   #placeAt(y) {
     const { items, rowPx, heightOf } = this.props;
+    if (items.length === 0) return -1;
     if (heightOf === undefined) return Math.min(items.length - 1, Math.floor(Math.max(0, y) / rowPx));
     this.startOf(0);
     return placeAt(this.#starts, y);
@@ -104,12 +105,13 @@ export class VirtualRows extends Component {
     this.#look();
   }
 
-  render({ items, render, columns }, { first, last }) {
-    const end = last < first ? Math.min(items.length, 40) - 1 : Math.min(last, items.length - 1);
+  render({ items, render }, { first, last }) {
+    // At first, before anything is known of where it is: one screen.
+    const end = last < first ? this.#placeAt(innerHeight) : Math.min(last, items.length - 1);
     const begin = Math.min(first, Math.max(0, end));
     const space = (key, px) =>
       px > 0 &&
-      html`<tr class="space" key=${key} aria-hidden="true"><td colspan=${columns} style=${{ height: `${px}px` }}></td></tr>`;
+      html`<tr class="space" key=${key} aria-hidden="true"><td style=${{ height: `${px}px` }}></td></tr>`;
     const rows = [];
     for (let place = begin; place <= end; place += 1) rows.push(render(items[place], place));
     const below = items.length === 0 ? 0 : this.startOf(items.length) - this.startOf(end + 1);
