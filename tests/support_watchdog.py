@@ -52,7 +52,10 @@ class Kennel:
         return [id_ for (id_,) in found]
 
     def deadline_in_s(self) -> float:
-        [(deadline_at,)] = rows(self.path, "select deadline_at from services")
+        [(deadline_at,)] = rows(
+            self.path,
+            "select deadline_at from services join latest on service_id = id",
+        )
         left_s: float = deadline_at - self.clock.steady_at
         return left_s
 

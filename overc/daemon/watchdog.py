@@ -47,7 +47,7 @@ CHUNK_MOST = 64
 """So many when there are so many late ones that all of them would take too long that way."""
 
 FOUND = 1000
-"""Late services that one look finds."""
+"""Services that one look finds; nearly all of them have reported."""
 
 YIELD_S = 1.5
 """When many fall late at once, the watchdog leaves the database to others for as long as it used it
@@ -131,10 +131,13 @@ class Watchdog(Service):
             begun_at = self._clock.steady()
             judged_at = now_at - (self._held_s if now_at < self._held_until_at else 0)
             if not ids:
-                ids = await self._store.read(
-                    "look for late services", records.overdue, judged_at, FOUND
+                found = await self._store.read(
+                    "look for late services", records.look, judged_at, FOUND
                 )
-                full = len(ids) == FOUND
+                if found.renewed:
+                    await self._store.write("put looks off", records.put_looks_off, found.renewed)
+                ids = found.overdue
+                full = len(found.overdue) + len(found.renewed) == FOUND
             size = CHUNK if left_s > 0 else CHUNK_MOST
             chunk, ids = ids[:size], ids[size:]
             if chunk:

@@ -181,11 +181,12 @@ async def test_how_a_server_s_services_stand(database: Database, post: Post) -> 
     def report(tx: Transaction) -> None:
         for service, at in ((a, T0 - 90), (b, T0 - 70), (c, T0 - 80), (d, T0 - 75)):
             [state] = records.add_states(tx, [(service, None, at, at, "OK", "")])
-            tx.execute("update services set last_state_id = ? where id = ?", state, service)
+            tx.execute("update latest set last_state_id = ? where service_id = ?", state, service)
 
     await post.write(report)
-    database.rows("update services set timed_out = 1, deadline_at = null where id in (?, ?)", a, b)
-    database.rows("update services set deadline_at = 5.0 where id = ?", c)
+    database.rows("update services set timed_out = 1 where id in (?, ?)", a, b)
+    database.rows("update latest set deadline_at = null where service_id in (?, ?)", a, b)
+    database.rows("update latest set deadline_at = 5.0 where service_id = ?", c)
     found = await post.store.read("read", deliveries.liveness, [server, other])
     assert found == {server: Liveness(2, 1, T0 - 70), other: Liveness(0, 0, None)}
     # Asked of servers with several services that fell late or came back.

@@ -76,8 +76,9 @@ async def test_times_and_numbers_come_back_as_they_were(database: Database, node
     node.clock.steady_at = 98765.4321
     await node.record(a_report(a_state("disk", period_s=2**31 - 1)))
     assert database.rows(
-        "select registered_at, period_s, deadline_at, services.seen_at, received_at"
+        "select registered_at, period_s, deadline_at, latest.seen_at, received_at"
         " from servers join services on services.server_id = servers.id"
+        " join latest on latest.service_id = services.id"
         " join states on states.id = state_id"
     ) == [
         (1772359200.123456, 2**31 - 1, 98765.4321 + 2**31 - 1, 1772359200.123456, 1772359200.123456)

@@ -14,7 +14,10 @@ from overc.daemon.store import records
 from overc.daemon.store.engine import Transaction
 from overc.model import AlertReport, Report, State
 
-SERVICES = "select name, state, period_s, deadline_at, timed_out from services order by id"
+SERVICES = (
+    "select name, state, period_s, deadline_at, timed_out"
+    " from services join latest on service_id = id order by id"
+)
 HISTORY = (
     "select services.name, states.state, info from states"
     " join services on services.id = service_id order by states.id"
@@ -69,7 +72,9 @@ async def test_a_batch_is_judged_in_order(database: Database, node: Node) -> Non
     # Each state names the one before it, the service the last one.
     chain = database.rows("select id, previous_id from states order by id")
     assert [before for _, before in chain] == [None, *(id_ for id_, _ in chain[:-1])]
-    assert database.rows("select state_id, last_state_id from services") == [(chain[-1][0],) * 2]
+    assert database.rows(
+        "select state_id, last_state_id from services join latest on service_id = id"
+    ) == [(chain[-1][0],) * 2]
 
 
 @pytest_twisted.ensureDeferred
@@ -85,6 +90,7 @@ async def test_many_reports_of_many_services(database: Database, node: Node) -> 
         )
     found = database.rows(
         "select servers.name, services.name, states.info, prior.info from services"
+        " join latest on latest.service_id = services.id"
         " join servers on servers.id = server_id join states on states.id = state_id"
         " join states as prior on prior.id = states.previous_id"
     )
@@ -138,7 +144,8 @@ async def test_an_old_state_changes_nothing_but_the_history(database: Database, 
         ("OK", "long ago"),
     ]
     assert database.rows(
-        "select services.state, info from services join states on states.id = state_id"
+        "select services.state, info from services"
+        " join latest on latest.service_id = services.id join states on states.id = state_id"
     ) == [("FAIL", "now")]
     assert database.rows("select count(*) from alerts") == [(1,)]
 
@@ -149,7 +156,7 @@ async def test_a_late_service_and_its_return(database: Database, node: Node) -> 
     node.clock.advance(61)
 
     async def overdue() -> list[int]:
-        return await node.store.read("look", records.overdue, node.clock.steady(), 10)
+        return (await node.store.read("look", records.look, node.clock.steady(), 10)).overdue
 
     [late] = await overdue()
     assert await node.mark_late(late) == 1
@@ -170,7 +177,7 @@ async def test_overdue_services_come_longest_first(node: Node) -> None:
     await node.record(a_report(alerts=[AlertReport("no period", "alerted")]))
 
     def names(tx: Transaction, now_at: float, limit: int) -> list[str]:
-        ids = records.overdue(tx, now_at, limit)
+        ids = records.look(tx, now_at, limit).overdue
         by_id = {row.id: row.name for row in records.find_services_by_id(tx, ids)}
         return [by_id[id_] for id_ in ids]
 
@@ -190,7 +197,11 @@ async def test_granted_periods_start_now(database: Database, node: Node) -> None
     await node.mark_late(late)
     now_at = node.clock.steady()
     await node.store.write("grant", records.grant_periods, node.clock.wall(), now_at)
-    assert sorted(database.rows("select name, deadline_at, timed_out from services")) == [
+    assert sorted(
+        database.rows(
+            "select name, deadline_at, timed_out from services join latest on service_id = id"
+        )
+    ) == [
         ("long", None, 1),
         ("none", None, 0),
         ("short", now_at + 60, 0),

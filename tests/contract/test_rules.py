@@ -37,7 +37,10 @@ RULES = Expectations(
         ),
     ]
 )
-SERVICES = "select name, deadline_at, grace_s, due_at from services order by name"
+SERVICES = (
+    "select name, deadline_at, grace_s, due_at"
+    " from services join latest on service_id = id order by name"
+)
 
 
 def with_rules(node: Node) -> None:

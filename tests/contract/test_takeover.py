@@ -83,7 +83,10 @@ async def test_everything_is_kept(maria: MariaDatabase, stores: Stores) -> None:
         (7, "db1", "DB", derive("other"), "10.0.0.2"),
     ]
     columns = "id, server_id, name, title, period_s, timed_out, state, state_id, last_state_id"
-    assert maria.rows(f"select {columns}, since_at, seen_at from services order by id") == [
+    assert maria.rows(
+        f"select {columns}, since_at, seen_at from services"
+        " join latest on service_id = id order by id"
+    ) == [
         (4, 3, "disk", "Disk", 60, 0, "FAIL", 13, 13, T0 + 10, T0 + 20),
         (9, 7, "load", "Load", 300, 1, "WARN", 11, 11, T0 + 1, T0 + 1),
     ]
@@ -135,7 +138,9 @@ async def test_what_may_be_missing(maria: MariaDatabase, stores: Stores) -> None
         ("web2", "web2", derive("k"), ""),
     ]
     columns = "name, title, period_s, deadline_at, timed_out"
-    assert maria.rows(f"select {columns} from services order by id") == [
+    assert maria.rows(
+        f"select {columns} from services join latest on service_id = id order by id"
+    ) == [
         ("a", "a", None, None, 0),
         ("b", "b", 60, 0, 0),
     ]

@@ -26,7 +26,7 @@ from overc.model import AlertReport, Report, State
 
 SERVICES = (
     "select name, state, period_s, deadline_at, timed_out, state_id, since_at"
-    " from services order by id"
+    " from services join latest on service_id = id order by id"
 )
 STATES = "select services.name, states.state, info from states join services on services.id = "
 STATES += "service_id order by states.id"
@@ -154,7 +154,9 @@ def test_a_batch_is_recorded_in_order(book: Book) -> None:
         (2, 3, "FAIL", 3),
         (1, 1, "OK", 4),
     ]
-    assert book.rows("select state_id from services order by id") == [(4,), (2,), (3,)]
+    assert book.rows(
+        "select state_id from services join latest on service_id = id order by id"
+    ) == [(4,), (2,), (3,)]
 
 
 def test_hundreds_of_services_keep_their_own_states(book: Book) -> None:
@@ -163,7 +165,8 @@ def test_hundreds_of_services_keep_their_own_states(book: Book) -> None:
         book.record(a_report(*(a_state(name, state, f"info of {name}") for name in names)))
     sql = (
         "select services.name, states.state, states.info from services"
-        " join states on states.id = services.state_id order by services.id"
+        " join latest on latest.service_id = services.id"
+        " join states on states.id = state_id order by services.id"
     )
     assert book.rows(sql) == [(name, "FAIL", f"info of {name}") for name in names]
     assert book.rows("select count(*) from outbox") == [(1400,)]
@@ -276,7 +279,10 @@ def test_late(book: Book) -> None:
     book.record(a_report(a_state("disk", State.WARN), a_state("cpu", period_s=61)))
     book.clock.advance(60)
     assert book.mark_late(1, 2, 99) == 1
-    assert book.rows("select name, deadline_at, timed_out from services order by id") == [
+    assert book.rows(
+        "select name, deadline_at, timed_out from services join latest on service_id = id"
+        " order by id"
+    ) == [
         ("disk", None, 1),
         ("cpu", STEADY_AT + 61, 0),
     ]
@@ -327,7 +333,9 @@ def test_the_wall_clock_has_no_say_in_deadlines(book: Book) -> None:
     book.record(a_report(a_state("disk")))
     book.clock.wall_at += 7200
     assert book.mark_late(1) == 0
-    assert book.rows("select deadline_at from services") == [(STEADY_AT + 60,)]
+    assert book.rows("select deadline_at from services join latest on service_id = id") == [
+        (STEADY_AT + 60,)
+    ]
     # History is shown by the wall clock, and kept in the order it came in.
     assert book.rows("select id, received_at from states order by id") == [
         (1, WALL_AT),

@@ -34,6 +34,9 @@ def rule(services: str = "*", **options: Any) -> Rule:
     return Rule("some", EVERYTHING, Patterns(services), options)
 
 
+SERVICES = "services join latest on service_id = id"
+
+
 class Book:
     """Records one report after another, each a minute after the one before."""
 
@@ -55,7 +58,7 @@ class Book:
         return [event for (event,) in rows(self.path, "select event from alerts order by id")]
 
     def one(self, columns: str) -> tuple[Any, ...]:
-        [row] = rows(self.path, f"select {columns} from services where name = 'disk'")
+        [row] = rows(self.path, f"select {columns} from {SERVICES} where name = 'disk'")
         return row
 
     def mark_late(self) -> int:
@@ -221,9 +224,10 @@ def test_a_step_of_the_wall_clock(path: str) -> None:
     # What is in memory knows of it.
     book.clock.advance(16 * 3600 - 120)
     assert book.mark_late() == 1
-    assert rows(path, "select deadline_at from services where name = 'other'") == [
-        (STEADY_AT + 180,)
-    ]
+    assert rows(
+        path,
+        "select deadline_at from services join latest on service_id = id where name = 'other'",
+    ) == [(STEADY_AT + 180,)]
 
 
 ACK = "insert into acks values (1, 'ann', 'on it', 5)"

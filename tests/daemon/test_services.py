@@ -111,7 +111,10 @@ def test_a_service_that_was_created_in_vain_is_created_again(path: str) -> None:
     cache = ServiceCache()
     assert use(path, cache, fails=True) == 0
     assert use(path, cache) == 0
-    assert rows(path, "select name, period_s, state_id from services") == [("disk", 1, 1)]
+    assert rows(
+        path,
+        "select name, period_s, state_id from services join latest on service_id = id",
+    ) == [("disk", 1, 1)]
 
 
 def test_a_transaction_that_ended_halfway_is_forgotten(path: str) -> None:
@@ -212,7 +215,10 @@ def test_a_state_that_another_node_stored(ours: Node, theirs: Node, state: State
     assert rows(ours.path, CHAIN) == before
     ours.say(a_state(state=state))
     assert rows(ours.path, CHAIN) == [(1, None, "OK"), (2, 1, "OK"), (3, 2, state.value)]
-    assert rows(ours.path, "select state_id, last_state_id from services") == [(3, 3)]
+    assert rows(
+        ours.path,
+        "select state_id, last_state_id from services join latest on service_id = id",
+    ) == [(3, 3)]
 
 
 @pytest.mark.parametrize("state", [State.OK, State.FAIL])
@@ -298,9 +304,10 @@ def test_a_batch_that_fails_at_its_end_leaves_nothing_in_memory(
         with pytest.raises(TypeError):
             book.say(State.FAIL)
     assert book.say(State.FAIL) == 1
-    assert rows(book.path, "select state, state_id, last_state_id from services") == [
-        ("FAIL", 2, 2)
-    ]
+    assert rows(
+        book.path,
+        "select state, state_id, last_state_id from services join latest on service_id = id",
+    ) == [("FAIL", 2, 2)]
 
 
 def test_a_commit_that_fails_leaves_nothing_in_memory(book: Book) -> None:
@@ -334,5 +341,7 @@ def test_periods_that_were_granted_are_not_taken_back(book: Book) -> None:
     in_transaction(book.path, book.recorder.grant_periods, book.clock.times())
     old = a_state("disk", seen_at=book.clock.wall() - 5000)
     record(book.path, book.recorder, book.clock, a_report(old))
-    assert rows(book.path, "select deadline_at from services") == [(STEADY_AT + 1060,)]
+    assert rows(book.path, "select deadline_at from services join latest on service_id = id") == [
+        (STEADY_AT + 1060,)
+    ]
     assert in_transaction(book.path, book.recorder.mark_late, [1], book.clock.times()) == 0

@@ -64,7 +64,8 @@ class Nodes:
             "insert into states values (?, ?, null, ?, ?, 'WARN', ?)",
             id_, service_id, WALL_AT, WALL_AT, info,
         )  # fmt: skip
-        self.run("update services set state = 'WARN', state_id = ? where id = ?", id_, service_id)
+        self.run("update services set state = 'WARN' where id = ?", service_id)
+        self.run("update latest set state_id = ? where service_id = ?", id_, service_id)
 
     def commit_alert(self, id_: int) -> None:
         self.run(

@@ -31,7 +31,7 @@ from overc.model import AlertReport, Report, State
 HISTORY = "select id, previous_id, seen_at, received_at, state, info from states order by id"
 PRESENT = (
     "select state, period_s, deadline_at, timed_out, state_id, since_at, seen_at, last_state_id"
-    " from services order by id"
+    " from services join latest on service_id = id order by id"
 )
 
 
@@ -182,7 +182,9 @@ def test_a_backlog_does_not_bring_a_late_service_back(book: Book) -> None:
     book.clock.advance(60)
     assert in_transaction(book.path, book.recorder.mark_late, [1], book.clock.times()) == 1
     assert book.record(spooled(3, seen_at=WALL_AT - 500)).alerts == 0
-    assert book.rows("select timed_out, deadline_at from services") == [(1, None)]
+    assert book.rows(
+        "select timed_out, deadline_at from services join latest on service_id = id"
+    ) == [(1, None)]
     assert book.record(spooled(10)).alerts == 1
 
 
@@ -193,9 +195,10 @@ def test_after_a_backlog_the_present_goes_on(book: Book) -> None:
         spooled(10, "next", seen_at=WALL_AT, state=State.FAIL),
     )
     assert book.rows("select event from alerts") == [("FAIL",)]
-    assert book.rows("select state, state_id, since_at, last_state_id from services") == [
-        ("FAIL", 3, WALL_AT - 1, 3)
-    ]
+    assert book.rows(
+        "select state, state_id, since_at, last_state_id"
+        " from services join latest on service_id = id"
+    ) == [("FAIL", 3, WALL_AT - 1, 3)]
     assert book.shown() == ["next", "now", "old"]
 
 
@@ -204,29 +207,35 @@ def test_the_newest_by_number_is_the_present_whatever_its_time(book: Book) -> No
     book.record(spooled(1, seen_at=WALL_AT - 1))
     recorded = book.record(spooled(2, seen_at=WALL_AT - 3600, state=State.FAIL))
     assert recorded.alerts == 1
-    assert book.rows("select state, state_id, seen_at, since_at from services") == [
-        ("FAIL", 2, WALL_AT - 3600, WALL_AT - 3600)
-    ]
+    assert book.rows(
+        "select state, state_id, seen_at, since_at from services join latest on service_id = id"
+    ) == [("FAIL", 2, WALL_AT - 3600, WALL_AT - 3600)]
     # And what is older by its count is compared with that.
     book.record(spooled(5, seen_at=WALL_AT - 3600), spooled(4, seen_at=WALL_AT - 3500))
-    assert book.rows("select state_id from services") == [(4,)]
+    assert book.rows("select state_id from services join latest on service_id = id") == [(4,)]
 
 
 def test_an_older_number_with_a_newer_time_is_the_present(book: Book) -> None:
     book.record(spooled(9, seen_at=WALL_AT - 100))
     book.record(spooled(3, seen_at=WALL_AT - 50, state=State.FAIL))
-    assert book.rows("select state, state_id from services") == [("FAIL", 2)]
+    assert book.rows("select state, state_id from services join latest on service_id = id") == [
+        ("FAIL", 2)
+    ]
 
 
 @pytest.mark.parametrize("ahead_s", [0.5, 3600.0, 1e9])
 def test_a_time_in_the_future_is_now(book: Book, ahead_s: float) -> None:
     book.record(a_report(a_state("disk", State.FAIL, seen_at=WALL_AT + ahead_s)))
     assert book.rows("select seen_at, received_at from states") == [(WALL_AT, WALL_AT)]
-    assert book.rows("select seen_at, since_at from services") == [(WALL_AT, WALL_AT)]
+    assert book.rows("select seen_at, since_at from services join latest on service_id = id") == [
+        (WALL_AT, WALL_AT)
+    ]
     book.clock.advance(1)
     # So it does not hide what comes next.
     book.record(a_report(a_state("disk", State.OK, seen_at=WALL_AT + 1)))
-    assert book.rows("select state, state_id from services") == [("OK", 2)]
+    assert book.rows("select state, state_id from services join latest on service_id = id") == [
+        ("OK", 2)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -241,12 +250,16 @@ def test_a_time_without_a_spool(book: Book, seen_at: float | None, present: str)
 
 def test_a_time_has_no_say_in_deadlines(book: Book) -> None:
     book.record(spooled(1, seen_at=WALL_AT - 10_000))
-    assert book.rows("select deadline_at, timed_out from services") == [(STEADY_AT + 60, 0)]
+    assert book.rows(
+        "select deadline_at, timed_out from services join latest on service_id = id"
+    ) == [(STEADY_AT + 60, 0)]
 
 
 def test_the_first_state_of_a_service_is_its_present_one_however_old(book: Book) -> None:
     book.record(spooled(9), spooled(1, seen_at=5.0, spool="other", name="web2"))
-    assert book.rows("select seen_at from services where server_id = 2") == [(5.0,)]
+    assert book.rows(
+        "select seen_at from services join latest on service_id = id where server_id = 2"
+    ) == [(5.0,)]
 
 
 def test_an_alert_of_a_backlog_hangs_on_the_present_state(book: Book) -> None:
@@ -263,7 +276,9 @@ def test_the_same_service_three_times_in_a_batch(book: Book) -> None:
         a_report(a_state("disk", info="3")),
     )
     history = {id_: (previous, info) for id_, previous, _, _, _, info in book.rows(HISTORY)}
-    [(disk, disk_last), (cpu, cpu_last)] = book.rows("select state_id, last_state_id from services")
+    [(disk, disk_last), (cpu, cpu_last)] = book.rows(
+        "select state_id, last_state_id from latest order by service_id"
+    )
     assert (disk, cpu) == (disk_last, cpu_last)
 
     def chain(id_: int | None) -> list[str]:
@@ -339,7 +354,8 @@ def test_every_chain_is_whole(batches: list[list[Any]]) -> None:
         previous = {id_: (before, info) for id_, before, _, _, _, info in book.rows(HISTORY)}
         services = book.rows(
             "select servers.name, services.name, services.id, state_id, last_state_id,"
-            " services.seen_at, services.state from services join servers on servers.id = server_id"
+            " latest.seen_at, services.state from services join servers on servers.id = server_id"
+            " join latest on latest.service_id = services.id"
         )
         assert {(server, name) for server, name, *_ in services} == set(sent)
         for server, name, service_id, state_id, last_id, seen_at, state in services:

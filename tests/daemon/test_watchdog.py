@@ -91,7 +91,8 @@ def test_grace_at_the_start(kennel: Kennel) -> None:
 
 def test_at_the_start_a_late_service_stays_late(kennel: Kennel) -> None:
     kennel.report(10)
-    change(kennel.path, "update services set timed_out = 1, deadline_at = null")
+    change(kennel.path, "update services set timed_out = 1, look_at = null")
+    change(kennel.path, "update latest set deadline_at = null")
     kennel.start()
     kennel.pass_time(60)
     assert kennel.late() == [1]
@@ -419,6 +420,21 @@ def test_a_tick_ends_with_the_last_of_them(
     kennel.pass_time(0.25)
     assert kennel.count(LOOK) == before + looks
     assert len(kennel.late()) == count
+
+
+def test_who_reports_is_looked_at_once_in_a_period(kennel: Kennel) -> None:
+    kennel.start()
+    kennel.report(10)
+    for _ in range(5):
+        kennel.pass_time(8)
+        kennel.report(10)
+    assert kennel.late() == []
+    # Each look moved the next one to the deadline that held then.
+    assert 0 < kennel.count("put looks off") <= 5
+    kennel.pass_time(9.75)
+    assert kennel.late() == []
+    kennel.pass_time(0.25)
+    assert kennel.late() == [1]
 
 
 def test_lag(kennel: Kennel) -> None:

@@ -46,7 +46,7 @@ def test_explain(web: Fixture) -> None:
     asked(web, "POST", "/ui/api/silences", {"for": "1h", "reason": "swap", "servers": "web*"})
     asked(web, "POST", "/ui/api/silences", {"for": "1h", "reason": "no", "servers": "db*"})
     asked(web, "POST", "/ui/api/silences", {"for": "1h", "reason": "no", "services": "!disk"})
-    change(web.path, "update services set deadline_at = ?", web.clock.steady() + 60)
+    change(web.path, "update latest set deadline_at = ?", web.clock.steady() + 60)
     web.clock.advance(2)
     found = asked(web, "GET", "/ui/api/explain/service/1")
     assert found == asked(web, "GET", "/ui/api/explain?server=web1&service=disk")

@@ -171,8 +171,8 @@ def prune_states(tx: Transaction, after_id: int, to_id: int) -> int:
     What its services point at stays: their present states, and the rows their chains begin at.
     """
     return tx.execute(
-        "delete from states where id > ? and id <= ? and not exists (select 1 from services"
-        " where services.id = states.service_id and states.id in (state_id, last_state_id))",
+        "delete from states where id > ? and id <= ? and not exists (select 1 from latest"
+        " where latest.service_id = states.service_id and states.id in (state_id, last_state_id))",
         after_id, to_id,
     )  # fmt: skip
 

@@ -149,9 +149,10 @@ def liveness(tx: Transaction, server_ids: Iterable[int]) -> dict[int, Liveness]:
     """Return how many services of servers are late, how many are awaited, and the last sign."""
     rows = tx.fetch_in(
         "select services.server_id, sum(services.timed_out),"
-        " sum(case when services.timed_out = 0 and services.deadline_at is not null"
+        " sum(case when services.timed_out = 0 and latest.deadline_at is not null"
         " then 1 else 0 end), max(states.received_at)"
-        " from services left join states on states.id = services.last_state_id"
+        " from services join latest on latest.service_id = services.id"
+        " left join states on states.id = latest.last_state_id"
         " where services.server_id in (:keys) group by services.server_id",
         server_ids,
     )

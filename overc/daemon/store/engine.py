@@ -98,7 +98,7 @@ class Transaction:
         return ids
 
     def update(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        """Set columns of rows that exist. The first column is `id` and names the row."""
+        """Set columns of rows that exist. The first column is their key."""
         one = f"({','.join('?' * len(columns))})"
         for chunk in self._filled_chunks(rows):
             self._run(
@@ -162,7 +162,9 @@ class Transaction:
         sets = ",".join(
             f"{name} = v.column{place}" for place, name in enumerate(columns[1:], start=2)
         )
-        return f"update {table} set {sets} from (values {marks}) as v where id = v.column1"
+        return (
+            f"update {table} set {sets} from (values {marks}) as v where {columns[0]} = v.column1"
+        )
 
 
 class Store(Protocol):

@@ -125,6 +125,7 @@ def facts(tx: Transaction, service_id: int) -> Facts | None:
         "select services.id, services.name, servers.id, servers.name, period_s, grace_s, due_at,"
         " deadline_at, timed_out, services.state, since_at, states.info, states.received_at,"
         " memory from services join servers on servers.id = services.server_id"
+        " join latest on latest.service_id = services.id"
         " left join states on states.id = state_id where services.id = ?",
         service_id,
     )

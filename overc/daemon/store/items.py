@@ -106,8 +106,8 @@ def _lately(tx: Transaction, where: str, id_: int) -> Row:
         id_,
     )
     [(last_at, awaited)] = tx.fetch(
-        "select max(seen_at), count(case when timed_out = 0 then deadline_at end)"
-        f" from services where {where}",
+        "select max(seen_at), count(deadline_at)"
+        f" from services join latest on latest.service_id = services.id where {where}",
         id_,
     )
     return series, last_at, awaited
@@ -134,8 +134,8 @@ def silent(tx: Transaction, before_at: float, server_id: int | None = None) -> l
         where, values = f"server_id = ? and {where}", [server_id, before_at]
     sql = (
         "select services.id, server_id, servers.name, servers.title, services.name, services.title,"
-        f" seen_at from services join servers on servers.id = server_id where {where}"
-        " order by seen_at, services.id"
+        " seen_at from services join latest on latest.service_id = services.id"
+        f" join servers on servers.id = server_id where {where} order by seen_at, services.id"
     )
     return [Silent._make(row) for row in tx.fetch(sql, *values)]
 
@@ -147,7 +147,11 @@ def still_silent(
 
     `before_at`: those that are late and were not heard of since then; None: any.
     """
-    sql = f"select id, timed_out, seen_at from services where id in (:keys) {tx.for_update}"
+    sql = (
+        "select id, timed_out, seen_at from services"
+        " join latest on latest.service_id = services.id"
+        f" where id in (:keys) order by id {tx.for_update}"
+    )
     return [
         (id_, before_at is None or (timed_out == 1 and (seen_at or 0.0) <= before_at))
         for id_, timed_out, seen_at in tx.fetch_in(sql, service_ids)

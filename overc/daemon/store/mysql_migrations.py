@@ -54,7 +54,11 @@ ORIGINAL: Mapping[str, frozenset[str]] = {
 }
 """The tables of OverC 1.0, with the columns that are taken over."""
 
-ADDED = {ER.TABLE_EXISTS_ERROR, ER.DUP_FIELDNAME, ER.DUP_KEYNAME}
+DONE = {
+    ER.TABLE_EXISTS_ERROR, ER.DUP_FIELDNAME, ER.DUP_KEYNAME,
+    ER.BAD_FIELD_ERROR, ER.CANT_DROP_FIELD_OR_KEY,
+}  # fmt: skip
+"""What a statement fails with that was run before, when an upgrade was interrupted."""
 
 DeriveKey = Callable[[str], str]
 
@@ -101,7 +105,7 @@ def _migrate(cursor: Any, database: object, derive_key: DeriveKey) -> None:
                 database=database, old=version, new=newest,
             )  # fmt: skip
         for number in range(version + 1, newest + 1):
-            _run_script(cursor, available[number], "", passing_over=ADDED)
+            _run_script(cursor, available[number], "", passing_over=DONE)
             cursor.execute(f"update {VERSION_TABLE} set version = %s", (number,))
         return
     present = _tables(cursor)
@@ -188,7 +192,7 @@ def _take_over(cursor: Any, derive_key: DeriveKey) -> None:
     # A deadline long past: the watchdog gives every service its period anew when it starts.
     cursor.execute(
         f"insert into {PREFIX}services"
-        " (id, server_id, name, title, period_s, deadline_at, timed_out)"
+        " (id, server_id, name, title, period_s, look_at, timed_out)"
         " select s.id, s.server_id, s.name, coalesce(nullif(s.title, ''), s.name), s.period,"
         " if(s.period is null or coalesce(s.timed_out, 0), null, 0), coalesce(s.timed_out, 0)"
         " from services s join servers on servers.id = s.server_id"
@@ -211,8 +215,14 @@ def _take_over(cursor: Any, derive_key: DeriveKey) -> None:
         f" lag(state) over (partition by service_id order by id) as was from {PREFIX}states) t"
         " where was is null or was <> state group by service_id) turn"
         " on turn.service_id = s.id"
-        " set s.state = t.state, s.state_id = t.id, s.last_state_id = t.id, s.seen_at = t.seen_at,"
-        " s.since_at = turn.seen_at"
+        " set s.state = t.state, s.since_at = turn.seen_at"
+    )
+    cursor.execute(
+        f"insert into {PREFIX}latest"
+        " (service_id, state_id, last_state_id, seen_at, deadline_at, lasts_s)"
+        " select s.id, t.id, t.id, t.seen_at, s.look_at, coalesce(s.period_s, 0)"
+        f" from {PREFIX}services s left join {PREFIX}states t on t.id ="
+        f" (select max(id) from {PREFIX}states where service_id = s.id)"
     )
     cursor.execute(
         f"insert into {PREFIX}alerts"

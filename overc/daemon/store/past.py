@@ -109,9 +109,9 @@ def unfolded(tx: Transaction, service_ids: Sequence[int]) -> list[Row]:
         names = ("id", "previous_id", "service_id", "seen_at", "state", "info")
         states = ", ".join(f"states.{name}" for name in names)
         sql = (
-            f"with recursive chain ({', '.join(names)}) as (select {states} from services"
-            " join states on states.id = services.last_state_id"
-            f" where states.id > {_FOLDED} and services.id in (:keys)"
+            f"with recursive chain ({', '.join(names)}) as (select {states} from latest"
+            " join states on states.id = latest.last_state_id"
+            f" where states.id > {_FOLDED} and latest.service_id in (:keys)"
             f" union all select {states} from chain join states on states.id = chain.previous_id"
             f" where states.id > {_FOLDED} limit {UNFOLDED_MAX}) select {columns} from chain"
         )
@@ -149,7 +149,7 @@ def registered_at(tx: Transaction, server_id: int) -> float | None:
 
 def newest_info(tx: Transaction, service_id: int) -> str:
     rows = tx.fetch(
-        "select info from services join states on states.id = state_id where services.id = ?",
+        "select info from latest join states on states.id = state_id where latest.service_id = ?",
         service_id,
     )
     return rows[0][0] if rows else ""

@@ -58,8 +58,9 @@ def set_ip(tx: Transaction, server_id: int, ip: str) -> None:
 
 
 _SERVICE = (
-    "select id, server_id, name, state, period_s, deadline_at, timed_out, state_id, since_at,"
-    " seen_at, last_state_id, grace_s, due_at, memory from services "
+    "select services.id, server_id, name, state, period_s, deadline_at, timed_out, state_id,"
+    " since_at, seen_at, last_state_id, grace_s, due_at, memory"
+    " from services join latest on latest.service_id = services.id "
 )
 
 
@@ -71,7 +72,7 @@ def find_services(tx: Transaction, server_id: int, names: Iterable[str]) -> list
 
 def find_services_by_id(tx: Transaction, ids: Iterable[int]) -> list[ServiceRow]:
     """Return services by id, to be changed by this transaction."""
-    sql = f"{_SERVICE} where id in (:keys) order by id {tx.for_update}"
+    sql = f"{_SERVICE} where services.id in (:keys) order by services.id {tx.for_update}"
     return [_service(row) for row in tx.fetch_in(sql, ids)]
 
 
@@ -115,6 +116,9 @@ def add_services(tx: Transaction, server_id: int, names: Sequence[str]) -> list[
     """Create services that nothing is known of yet."""
     rows = [(server_id, name, name) for name in names]
     ids = tx.insert("services", ("server_id", "name", "title"), rows)
+    tx.execute_in(
+        "insert into latest (service_id) select id from services where id in (:keys)", ids
+    )
     return [
         ServiceRow(id_, server_id, name, ServiceStatus(), None, None, None, None)
         for id_, name in zip(ids, names, strict=True)
@@ -130,24 +134,33 @@ def add_states(tx: Transaction, rows: Sequence[Row]) -> list[int]:
 
 
 _SAVED = (
-    "id", "state", "period_s", "deadline_at", "timed_out",
-    "state_id", "since_at", "seen_at", "last_state_id", "grace_s", "due_at", "memory",
+    "id", "state", "period_s", "look_at", "timed_out", "since_at", "grace_s", "due_at", "memory",
 )  # fmt: skip
+
+_LATEST = ("service_id", "state_id", "last_state_id", "seen_at", "deadline_at", "lasts_s")
 
 
 def save_services(tx: Transaction, rows: Sequence[ServiceRow]) -> None:
     # In the order of their ids: nodes that lock in one order do not lock each other out.
+    ordered = sorted(rows)
     values = [
         (
             row.id, status.state and status.state.word, status.period_s, status.deadline_at,
-            int(status.timed_out), row.state_id, row.since_at, row.seen_at, row.last_state_id,
-            status.grace_s, status.due_at,
+            int(status.timed_out), row.since_at, status.grace_s, status.due_at,
             None if status.memory is None else dump_memory(status.memory),
         )
-        for row in sorted(rows)
+        for row in ordered
         for status in (row.status,)
     ]  # fmt: skip
     tx.update("services", _SAVED, values)
+    latest = [
+        (
+            row.id, row.state_id, row.last_state_id, row.seen_at, row.status.deadline_at,
+            (row.status.period_s or 0) + row.status.grace_s,
+        )
+        for row in ordered
+    ]  # fmt: skip
+    tx.update("latest", _LATEST, latest)
 
 
 def renew(tx: Transaction, state_ids: Sequence[int], now_at: float) -> None:
@@ -158,7 +171,7 @@ def renew(tx: Transaction, state_ids: Sequence[int], now_at: float) -> None:
     another process has stored a state of: it is not as the caller thought.
     """
     sets = {
-        "deadline_at": "? + services.period_s + services.grace_s",
+        "deadline_at": "? + latest.lasts_s",
         "state_id": "states.id",
         "seen_at": "states.seen_at",
         "last_state_id": "states.id",
@@ -166,10 +179,10 @@ def renew(tx: Transaction, state_ids: Sequence[int], now_at: float) -> None:
     changed = 0
     for condition, values in tx.conditions("states.id", state_ids):
         where = (
-            f"{condition} and services.id = states.service_id"
-            " and services.last_state_id = states.previous_id and services.timed_out = 0"
+            f"{condition} and latest.service_id = states.service_id"
+            " and latest.last_state_id = states.previous_id and latest.deadline_at is not null"
         )
-        changed += tx.update_from("services", "states", sets, where, now_at, *values)
+        changed += tx.update_from("latest", "states", sets, where, now_at, *values)
     if changed != len(state_ids):
         raise Stale
 
@@ -180,8 +193,9 @@ def check(tx: Transaction, known: Mapping[int, tuple[int | None, bool]]) -> None
     Raises Stale if anything differs.
     """
     sql = (
-        "select id, last_state_id, timed_out from services"
-        f" where id in (:keys) order by id {tx.for_update}"
+        "select services.id, last_state_id, timed_out from services"
+        " join latest on latest.service_id = services.id"
+        f" where services.id in (:keys) order by services.id {tx.for_update}"
     )
     found = {
         id_: (last, timed_out == 1) for id_, last, timed_out in tx.fetch_in(sql, sorted(known))
@@ -221,13 +235,45 @@ def save_seqs(
         )  # fmt: skip
 
 
-def overdue(tx: Transaction, now_at: float, limit: int) -> list[int]:
-    """Return the ids of services whose deadline has passed, the longest overdue first."""
+class Looked(NamedTuple):
+    """Services that had to be looked at by now: see Note [Looks]."""
+
+    overdue: list[int]
+    """Those whose deadline has passed."""
+    renewed: list[int]
+    """Those that have reported since it was said when to look."""
+
+
+def look(tx: Transaction, now_at: float, limit: int) -> Looked:
+    """Return the ids of at most `limit` services that have to be looked at, the oldest first.
+
+    Note [Looks]
+    ~~~~~~~~~~~~
+    To know who is late there is an index of deadlines. But nearly every report moves a deadline
+    and nearly no deadline passes, and to move it in the index costs as much as all else that a
+    report changes. So the index holds when to look at a service, which is never later than its
+    deadline, and reports leave it alone. Whoever looks then moves it to the deadline of that time:
+    once in a period, and many at once.
+    """
     sql = (
-        "select id from services where deadline_at is not null and deadline_at <= ?"
-        " order by deadline_at limit ?"
+        "select id, deadline_at from services join latest on latest.service_id = services.id"
+        " where look_at is not null and look_at <= ? order by look_at limit ?"
     )
-    return [row[0] for row in tx.fetch(sql, now_at, limit)]
+    found = tx.fetch(sql, now_at, limit)
+    overdue = [(at, id_) for id_, at in found if at is not None and at <= now_at]
+    return Looked(
+        [id_ for _, id_ in sorted(overdue)],
+        [id_ for id_, at in found if at is None or at > now_at],
+    )
+
+
+def put_looks_off(tx: Transaction, ids: Iterable[int]) -> None:
+    """Move when to look at services to their deadlines, also where these have moved meanwhile."""
+    tx.execute_in(
+        "update services set look_at = (select deadline_at from latest"
+        " where latest.service_id = services.id) where id in (:keys)",
+        sorted(ids),
+    )
 
 
 LEFT_MIN_S = 60.0
@@ -240,10 +286,15 @@ def grant_periods(tx: Transaction, wall_at: float, steady_at: float) -> None:
 
     What a calendar awaits is due when it was due; where that has passed, in a moment.
     """
-    tx.execute(
-        "update services set deadline_at = ? + grace_s + case when due_at is null then period_s"
-        " when due_at > ? then due_at - ? else ? end where deadline_at is not null",
+    left_s = "case when due_at is null then period_s when due_at > ? then due_at - ? else ? end"
+    tx.update_from(
+        "latest", "services", {"deadline_at": f"? + grace_s + {left_s}"},
+        "services.id = latest.service_id and latest.deadline_at is not null",
         steady_at, wall_at + LEFT_MIN_S, wall_at, LEFT_MIN_S,
+    )  # fmt: skip
+    tx.update_from(
+        "services", "latest", {"look_at": "latest.deadline_at"},
+        "latest.service_id = services.id and latest.deadline_at is not null",
     )  # fmt: skip
 
 
@@ -261,7 +312,7 @@ _NAMED = _SERVICE.replace(
 
 def awaited_by_calendar(tx: Transaction) -> list[NamedService]:
     """Return all services whose deadlines follow the wall clock, to be changed."""
-    sql = f"{_NAMED} where due_at is not null and deadline_at is not null order by id"
+    sql = f"{_NAMED} where due_at is not null and deadline_at is not null order by services.id"
     return [NamedService(row[0], _service(row[1:])) for row in tx.fetch(f"{sql} {tx.for_update}")]
 
 
@@ -269,7 +320,10 @@ def silent_services(
     tx: Transaction, seen_before_at: float, after_id: int, limit: int
 ) -> list[NamedService]:
     """Return late services that were not heard of since then, by their ids."""
-    sql = f"{_NAMED} where id > ? and timed_out = 1 and seen_at <= ? order by id limit ?"
+    sql = (
+        f"{_NAMED} where services.id > ? and timed_out = 1 and seen_at <= ?"
+        " order by services.id limit ?"
+    )
     return [
         NamedService(row[0], _service(row[1:]))
         for row in tx.fetch(sql, after_id, seen_before_at, limit)
@@ -278,5 +332,5 @@ def silent_services(
 
 def find_named_service(tx: Transaction, service_id: int) -> NamedService | None:
     """Return a service, to be changed."""
-    rows = tx.fetch(f"{_NAMED} where id = ? {tx.for_update}", service_id)
+    rows = tx.fetch(f"{_NAMED} where services.id = ? {tx.for_update}", service_id)
     return NamedService(rows[0][0], _service(rows[0][1:])) if rows else None

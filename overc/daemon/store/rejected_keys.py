@@ -89,7 +89,8 @@ def find(tx: Transaction, now_at: float) -> list[Rejected]:
     sql = (
         "select rejected_keys.id, server_id, servers.name, servers.title, rejected_keys.ip,"
         " first_at, last_at, tries, dismissed, servers.ip,"
-        " (select max(seen_at) from services where services.server_id = servers.id)"
+        " (select max(seen_at) from services join latest on latest.service_id = services.id"
+        " where services.server_id = servers.id)"
         " from rejected_keys join servers on servers.id = server_id"
         " where last_at >= ? order by last_at desc, rejected_keys.id desc"
     )

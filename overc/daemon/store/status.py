@@ -79,6 +79,7 @@ RENAMES_AGAIN = 20
 _SERVICES = (
     "select services.id, services.server_id, services.name, services.title, period_s, timed_out,"
     " services.state, since_at, state_id, states.received_at, states.info from services"
+    " join latest on latest.service_id = services.id"
 )
 
 
@@ -183,8 +184,8 @@ def chain(*columns: str) -> str:
     names = ["id", "previous_id", *columns]
     states = ", ".join(f"states.{name}" for name in names)
     return (
-        f"with recursive chain ({', '.join(names)}) as (select {states} from services"
-        " join states on states.id = services.last_state_id where services.id = ?"
+        f"with recursive chain ({', '.join(names)}) as (select {states} from latest"
+        " join states on states.id = latest.last_state_id where latest.service_id = ?"
         f" union all select {states} from chain join states on states.id = chain.previous_id"
     )
 

@@ -35,10 +35,13 @@ def a_plugin(name: str, **more: object) -> AlertPlugin:
 def let_be(path: str, *late: str) -> None:
     """Let services be late and all others be awaited."""
     marks = ",".join("?" * len(late))
-    change(path, "update services set timed_out = 0, deadline_at = 7.0, period_s = 60")
+    change(path, "update services set timed_out = 0, period_s = 60")
+    change(path, "update latest set deadline_at = 7.0")
+    change(path, f"update services set timed_out = 1 where name in ({marks})", *late)
     change(
         path,
-        f"update services set timed_out = 1, deadline_at = null where name in ({marks})",
+        "update latest set deadline_at = null"
+        f" where service_id in (select id from services where name in ({marks}))",
         *late,
     )
 

@@ -172,14 +172,17 @@ def test_states_that_services_point_at_stay(path: str, clock: FakeClock) -> None
         report(path, clock, "a", "b")
     assert ids(path, "states") == [1, 2, 3, 4, 5, 6]
     # A backlog came after the present state, and the chain begins with it.
-    change(path, "update services set state_id = 3 where id = 1")
-    assert rows(path, "select state_id, last_state_id from services") == [(3, 5), (6, 6)]
+    change(path, "update latest set state_id = 3 where service_id = 1")
+    assert rows(
+        path,
+        "select state_id, last_state_id from services join latest on service_id = id",
+    ) == [(3, 5), (6, 6)]
     assert in_transaction(path, archive.prune_states, 1, 6) == 2
     assert ids(path, "states") == [1, 3, 5, 6]
     change(path, "delete from services where id = 2")
     assert in_transaction(path, archive.prune_states, 0, 6) == 2
     assert ids(path, "states") == [3, 5]
-    change(path, "update services set state_id = null, last_state_id = null")
+    change(path, "update latest set state_id = null, last_state_id = null")
     assert in_transaction(path, archive.prune_states, 0, 4) == 1
     assert ids(path, "states") == [5]
 

@@ -177,7 +177,9 @@ UNTOUCHED = ("servers", "alerts", "outbox")
 def test_from_version_1_everything_is_kept(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     old_database(path, monkeypatch)
     before = {table: rows(path, f"select * from {table} order by id") for table in UNTOUCHED}
-    services = rows(path, "select * from services order by id")
+    columns = "id, server_id, name, title, period_s, deadline_at, timed_out, state"
+    columns += ", state_id, since_at"
+    services = rows(path, f"select {columns} from services order by id")
     prepare(path)
     assert version(path) == max(migrations.scripts("sqlite"))
     for table, kept in before.items():
@@ -185,9 +187,10 @@ def test_from_version_1_everything_is_kept(path: str, monkeypatch: pytest.Monkey
         assert [one[: len(was)] for one, was in zip(found, kept, strict=True)] == kept
     # Each service is as it was, and knows where its chain begins and when it was seen.
     seen = {1: (1006.25, 6), 2: (1005.25, 5), 3: (None, None), 4: (1004.25, 4)}
-    found = rows(path, "select * from services order by id")
-    assert [one[: len(services[0])] for one in found] == services
-    added = rows(path, "select id, seen_at, last_state_id from services")
+    joined = "services join latest on service_id = id"
+    assert rows(path, f"select {columns} from {joined} order by id") == services
+    assert rows(path, "select look_at from services order by id") == [(one[5],) for one in services]
+    added = rows(path, f"select id, seen_at, last_state_id from {joined}")
     assert {id_: rest for id_, *rest in added} == {id_: [*of] for id_, of in seen.items()}
     chains = {1: None, 2: None, 3: 1, 4: None, 5: 2, 6: 3}
     columns = "id, service_id, previous_id, received_at, seen_at, state, info"

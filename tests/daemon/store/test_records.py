@@ -95,7 +95,7 @@ def test_states_have_ids_in_order(path: str) -> None:
     ]
 
 
-def test_overdue_takes_the_longest_overdue_first(path: str) -> None:
+def test_a_look_takes_the_longest_overdue_first(path: str) -> None:
     late = ServiceStatus(State.OK, 60, None, timed_out=True)
     in_transaction(
         path,
@@ -108,7 +108,7 @@ def test_overdue_takes_the_longest_overdue_first(path: str) -> None:
     )
 
     def overdue(now_at: float, limit: int) -> list[int]:
-        return in_transaction(path, records.overdue, now_at, limit)
+        return in_transaction(path, records.look, now_at, limit).overdue
 
     assert overdue(99.9, 10) == []
     assert overdue(100.0, 10) == [2]
@@ -116,10 +116,34 @@ def test_overdue_takes_the_longest_overdue_first(path: str) -> None:
     assert overdue(999.0, 1) == [2]
 
 
-def test_overdue_uses_its_index(path: str) -> None:
+def test_a_look_finds_who_has_reported_since(path: str) -> None:
+    saved(path, 1, ServiceStatus(State.OK, 60, 200.0))
+    saved(path, 2, ServiceStatus(State.OK, 60, 210.0))
+    [first] = in_transaction(path, records.add_states, [(1, None, 5.0, 5.0, State.OK, "")])
+    change(path, "update latest set last_state_id = ? where service_id = 1", first)
+    again = in_transaction(path, records.add_states, [(1, first, 6.0, 6.0, State.OK, "")])
+    in_transaction(path, records.renew, again, 190.0)
+
+    def look(now_at: float) -> tuple[list[int], list[int]]:
+        found = in_transaction(path, records.look, now_at, 10)
+        return found.overdue, found.renewed
+
+    # The report has left alone when to look.
+    assert look(199.0) == ([], [])
+    assert look(200.0) == ([], [1])
+    assert look(220.0) == ([2], [1])
+    # And it is not too late to be found late meanwhile.
+    assert look(250.0) == ([2, 1], [])
+    in_transaction(path, records.put_looks_off, [1, 99])
+    assert look(249.0) == ([2], [])
+    assert look(250.0) == ([2, 1], [])
+
+
+def test_a_look_uses_its_index(path: str) -> None:
     sql = (
-        "explain query plan select id from services"
-        " where deadline_at is not null and deadline_at <= 5 order by deadline_at limit 9"
+        "explain query plan select id, deadline_at from services"
+        " join latest on latest.service_id = services.id"
+        " where look_at is not null and look_at <= 5 order by look_at limit 9"
     )
     plan = " ".join(row[3] for row in rows(path, sql))
     assert "services_by_deadline" in plan
@@ -137,7 +161,10 @@ def test_grace_is_for_those_that_are_awaited(path: str) -> None:
     saved(path, 2, ServiceStatus(State.OK, 10, 5000.0, grace_s=5.0))
     saved(path, 3, ServiceStatus(State.OK, 10, None, timed_out=True))
     in_transaction(path, records.grant_periods, 70000.0, 1000.0)
-    deadlines = rows(path, "select deadline_at, timed_out from services order by id")
+    deadlines = rows(
+        path,
+        "select deadline_at, timed_out from services join latest on service_id = id order by id",
+    )
     assert deadlines == [(1060.0, 0), (1015.0, 0), (None, 1)]
 
 
@@ -147,9 +174,10 @@ def test_grace_is_for_those_that_are_awaited(path: str) -> None:
 def test_what_a_calendar_awaits_stays_due(path: str, due_at: float, left_s: float) -> None:
     saved(path, 1, ServiceStatus(State.OK, 10, 200.0, grace_s=5.0, due_at=due_at))
     in_transaction(path, records.grant_periods, 70000.0, 1000.0)
-    assert rows(path, "select deadline_at, due_at from services where id = 1") == [
-        (1000.0 + left_s + 5, due_at)
-    ]
+    assert rows(
+        path,
+        "select deadline_at, due_at from services join latest on service_id = id where id = 1",
+    ) == [(1000.0 + left_s + 5, due_at)]
 
 
 @pytest.mark.parametrize(
@@ -189,11 +217,14 @@ def test_a_renewed_service_has_its_grace(path: str) -> None:
     saved(path, 2, ServiceStatus(State.OK, 60, 200.0, grace_s=5.0))
     history: list[tuple[object, ...]] = [(id_, None, 5.0, 5.0, State.OK, "") for id_ in (1, 2)]
     first = in_transaction(path, records.add_states, history)
-    change(path, "update services set last_state_id = id")
+    change(path, "update latest set last_state_id = service_id")
     again = [(id_, id_, 6.0, 6.0, State.OK, "") for id_ in first]
     ids = in_transaction(path, records.add_states, again)
     in_transaction(path, records.renew, ids, 1000.0)
-    assert rows(path, "select deadline_at from services where id in (1, 2) order by id") == [
+    assert rows(
+        path,
+        "select deadline_at from latest where service_id in (1, 2) order by service_id",
+    ) == [
         (1060.0,),
         (1065.0,),
     ]
@@ -261,7 +292,10 @@ def test_reports_that_say_the_same_again(path: str) -> None:
         pytest.param(ServiceRow(2, 1, "cpu", STATUS, 7, 50.0, 60.0, 8), id="another state"),
         pytest.param(ServiceRow(2, 1, "cpu", STATUS, 7, 50.0, 60.0, None), id="no state"),
         pytest.param(
-            ServiceRow(2, 1, "cpu", STATUS._replace(timed_out=True), 7, 50.0, 60.0, 7), id="late"
+            ServiceRow(
+                2, 1, "cpu", STATUS._replace(timed_out=True, deadline_at=None), 7, 50.0, 60.0, 7
+            ),
+            id="late",
         ),
         pytest.param(ServiceRow(99, 1, "gone", STATUS, 7, 50.0, 60.0, 7), id="deleted"),
     ],

@@ -249,7 +249,7 @@ def test_a_long_chain_is_read_and_deleted_to_its_end(path: str) -> None:
         (1, before, 2000.0 + before, 2000.0, State.OK, "") for before in [2, *range(4, 3003)]
     ]
     ids = in_transaction(path, records.add_states, history)
-    change(path, "update services set last_state_id = ? where id = 1", ids[-1])
+    change(path, "update latest set last_state_id = ? where service_id = 1", ids[-1])
     found = in_transaction(path, status.history, 1, 0.0)
     assert [one.id for one in found] == [*reversed(ids), 2, 1]
     in_transaction(path, status.delete_service, 1)
@@ -260,7 +260,7 @@ def test_a_history_in_the_order_in_which_it_was_seen(path: str) -> None:
     """A backlog that comes later belongs between what is there already."""
     late = [(1, 2, 1600.0, 1200.0, State.FAIL, "late"), (1, 4, 1600.0, 1200.0, State.UNK, "later")]
     in_transaction(path, records.add_states, late)
-    change(path, "update services set last_state_id = 5 where id = 1")
+    change(path, "update latest set last_state_id = 5 where service_id = 1")
     found = in_transaction(path, status.history, 1, 0.0)
     assert [(one.id, one.seen_at) for one in found] == [(2, 1500), (5, 1200), (4, 1200), (1, 890)]
     # It ends where nothing of it can be asked for, not at the first that is too old.
