@@ -20,6 +20,9 @@ from overc.daemon.rollups import Values
 POINTS_MAX = 400
 """Of each series."""
 
+VALUES_MAX = 100_000
+"""So many of all series are read one by one: a day of the most that a report each minute has."""
+
 _BASES = {
     "s": ("s", 1.0),
     "ms": ("s", 1e-3),
@@ -42,6 +45,10 @@ _RANGE = re.compile(r"@?(?:(?P<low>[^:]*):)?(?P<high>.*)")
 T = TypeVar("T")
 
 
+class TooManyValues(Exception):
+    """More than VALUES_MAX."""
+
+
 class Point(NamedTuple):
     at: int
     """Epoch seconds."""
@@ -49,6 +56,8 @@ class Point(NamedTuple):
     """None: nothing was reported here; the line is broken."""
     low: float | None
     high: float | None
+    n: int = 1
+    """Of how many values the average is."""
 
 
 class Line(NamedTuple):
@@ -73,10 +82,18 @@ Named = tuple[str, str]
 def of_states(
     states: Iterable[tuple[float, str]], newest_info: str, span_s: float, period_s: float
 ) -> list[Graph]:
-    """Return the graphs of infos and of when they were seen, in any order."""
+    """Return the graphs of infos and of when they were seen, in any order.
+
+    Raises TooManyValues.
+    """
     values: dict[Named, list[tuple[float, float]]] = {}
+    n_values = 0
     for at, info in sorted(states):
-        for item in perfdata.parse(info) if info else ():
+        items = perfdata.parse(info) if info else ()
+        n_values += len(items)
+        if n_values > VALUES_MAX:
+            raise TooManyValues
+        for item in items:
             values.setdefault((item.label, item.uom), []).append((at, item.value))
     bucket_s = max(1, -(-int(span_s) // POINTS_MAX))
     gap_s = max(2.5 * period_s, 2.0 * bucket_s)
@@ -101,7 +118,7 @@ def of_sums(
         if name[1] == _COUNTER:
             points = _rolled_rates(rolled, bucket_s, now_at)
         else:
-            points = [Point(at, v.total / v.n, v.low, v.high) for at, v in rolled if v.n]
+            points = [Point(at, v.total / v.n, v.low, v.high, v.n) for at, v in rolled if v.n]
         size = -(-len(points) // POINTS_MAX) or 1
         gap_s = max(2.5 * period_s, (size + 0.5) * bucket_s)
         drawn[name] = _broken(_thinned(points, size), gap_s)
@@ -143,7 +160,8 @@ def _gathered(values: Iterable[tuple[float, float]], bucket_s: int) -> list[Poin
     for of in gathered.values():
         numbers = [value for _, value in of]
         mean_at = round(sum(at for at, _ in of) / len(of))
-        points.append(Point(mean_at, sum(numbers) / len(of), min(numbers), max(numbers)))
+        avg = sum(numbers) / len(of)
+        points.append(Point(mean_at, avg, min(numbers), max(numbers), len(of)))
     return points
 
 
@@ -152,11 +170,17 @@ def _thinned(points: Sequence[Point], size: int) -> list[Point]:
     thinned = []
     for place in range(0, len(points), size):
         of = points[place : place + size]
-        avgs = [one.avg for one in of if one.avg is not None]
         lows = [one.low for one in of if one.low is not None]
         highs = [one.high for one in of if one.high is not None]
-        thinned.append(Point(of[0].at, sum(avgs) / len(avgs), min(lows), max(highs)))
+        n = sum(one.n for one in of)
+        thinned.append(Point(of[0].at, _average(of), min(lows), max(highs), n))
     return thinned
+
+
+def _average(points: Iterable[Point]) -> float:
+    """Return the mean of all values of points, one of which has some."""
+    known = [(one.avg, one.n) for one in points if one.avg is not None]
+    return sum(avg * n for avg, n in known) / sum(n for _, n in known)
 
 
 def _broken(points: Sequence[Point], gap_s: float) -> tuple[Point, ...]:
@@ -184,7 +208,8 @@ def _graphs(drawn: Mapping[Named, Sequence[Point]], newest: Sequence[Perfdata]) 
 
 def _scaled(point: Point, factor: float) -> Point:
     numbers = (point.avg, point.low, point.high)
-    return Point(point.at, *(None if one is None else _rounded(one * factor) for one in numbers))
+    avg, low, high = (None if one is None else _rounded(one * factor) for one in numbers)
+    return Point(point.at, avg, low, high, point.n)
 
 
 def _rounded(value: float) -> float:
@@ -268,7 +293,7 @@ def figures(graph: Graph) -> Iterator[Figures]:
         lows = [one.low for one in known if one.low is not None]
         highs = [one.high for one in known if one.high is not None]
         if avgs:
-            numbers = (avgs[-1], min(lows), sum(avgs) / len(avgs), max(highs))
+            numbers = (avgs[-1], min(lows), _average(known), max(highs))
             yield Figures(line.label, *(value_words(one, graph.unit) for one in numbers))
 
 

@@ -5,8 +5,9 @@ Everything of one answer is read in one transaction, and put together in its thr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from overc.clock import Clock
 from overc.daemon import rollups
@@ -19,14 +20,23 @@ from overc.daemon.store.engine import Row, Store, Transaction
 from overc.daemon.store.past import Promise
 from overc.daemon.store.status import AlertView
 from overc.web import graphs, service_view, shapes, timeline, timeline_json
-from overc.web.graphs import Graph
+from overc.web.access import Refusal
+from overc.web.graphs import Graph, TooManyValues
 from overc.web.service_view import ServerView, ServiceView
 from overc.web.shapes import Json
 from overc.web.timeline import Grid, Strip
+from overc.web.turns import TooManyWait, Turns
 from overc.web.words import utc_text
+
+T = TypeVar("T")
+
+SOON = {"Retry-After": "10"}
 
 SEEN_MAX = 20_000
 """A day with more states of a service is shown as its roll-ups tell it."""
+
+WAITING_MAX = 20
+"""Reads that wait for the one that goes on."""
 
 HISTORY_MAX = 2000
 """States that a service's page folds."""
@@ -57,6 +67,14 @@ class Histories:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        # These are the longest reads there are, and the watchdog needs a reader too.
+        self._turns = Turns(WAITING_MAX)
+
+    async def _read(self, description: str, read: Callable[[Transaction], T]) -> T:
+        try:
+            return await self._turns.take(lambda: self._store.read(description, read))
+        except TooManyWait:
+            raise Refusal(503, "too many look at histories at once: try again soon", SOON) from None
 
     async def service_view(
         self, service_id: int, hours: float, why: Explanation | None
@@ -68,7 +86,7 @@ class Histories:
                 return _service_page(tx, promise, hours, now_at, why)
             return None
 
-        return await self._store.read("read a history", read)
+        return await self._read("read a history", read)
 
     async def server_view(
         self, server_id: int, hours: float, found: Json
@@ -91,7 +109,7 @@ class Histories:
             )
             return view, shapes.alerts(shown, told.deliveries(tx, [one.id for one in shown]))
 
-        return await self._store.read("read timelines", read)
+        return await self._read("read timelines", read)
 
     async def timelines(self, selected: Selection, hours: float) -> Json:
         """Return the reply of /ui/api/timeline."""
@@ -108,7 +126,7 @@ class Histories:
             grid = timeline.grid(hours, now_at, HOUR_S)
             return timeline_json.server(grid, rolled_strips(tx, promises, grid))
 
-        return await self._store.read("read timelines", read)
+        return await self._read("read timelines", read)
 
     async def graphs(self, service_id: int, hours: float) -> Json | None:
         """Return the reply of /ui/api/graphs."""
@@ -126,7 +144,7 @@ class Histories:
                 }
             return None
 
-        return await self._store.read("read graphs", read)
+        return await self._read("read graphs", read)
 
 
 def _service_page(
@@ -153,7 +171,7 @@ def _service_page(
             service_view.log(past.attempts(tx, ids, ATTEMPTS_MAX)),
             None if why is None else service_view.promised(why, now_at),
             len(alerts),
-            len(states) > len(shown),
+            len(states) > len(shown) or sum(len(one.info) for one in states) >= past.CHARS_MAX,
         ),
         shapes.states(shown, raised, promise.id, ""),
         shapes.alerts(listed, told.deliveries(tx, ids)),
@@ -173,22 +191,27 @@ def read_strip(tx: Transaction, promise: Promise, grid: Grid) -> Strip:
 
 
 def read_graphs(tx: Transaction, promise: Promise, grid: Grid) -> list[Graph]:
+    """Return the graphs: of single values, or of roll-ups where there would be too many."""
     if grid.needs_states:
-        rows = past.seen(tx, promise.id, grid.starts_at, SEEN_MAX, perfdata=True)
+        rows = past.seen(tx, promise.id, grid.starts_at, SEEN_MAX)
+        times = {id_: at for id_, at, _ in sorted(rows, reverse=True) if at >= grid.starts_at}
         if len(rows) < SEEN_MAX:
-            return graphs.of_states(
-                [(at, info) for _, at, _, info in rows if at >= grid.starts_at],
-                past.newest_info(tx, promise.id),
-                grid.ends_at - grid.starts_at,
-                promise.period_s or 0,
-            )
+            infos = past.newest_perfdata(tx, list(times), past.CHARS_MAX)
+            if len(infos) == len(times):
+                with contextlib.suppress(TooManyValues):
+                    return graphs.of_states(
+                        [(times[id_], info) for id_, info in infos.items()],
+                        past.newest_info(tx, promise.id),
+                        grid.ends_at - grid.starts_at,
+                        promise.period_s or 0,
+                    )
     return _rolled_graphs(tx, promise, grid)
 
 
 def rolled_strips(tx: Transaction, promises: Sequence[Promise], grid: Grid) -> dict[int, Strip]:
     ids = [promise.id for promise in promises]
     known = _sums(tx, STATE_BUCKETS, ids, grid)
-    new = _by_service(past.unfolded(tx, ids))
+    new = _by_service(past.unfolded(tx, ids, perfdata=False))
     points = archive.timelines(tx, ids)
     strips = {}
     for promise in promises:

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, IntegerConverter
 
 from overc.web import reports, static_files
-from overc.web.access import Gate, Refusal, header
+from overc.web.access import Gate, Refusal, Visitor, header
 from overc.web.actions import Actions
 from overc.web.answers import Answer, refusal_as_json, respond
 from overc.web.attention import Asked, Attention
@@ -213,11 +213,10 @@ class Routes:
     def _page(self, handler: Handler, root: str) -> Callable[..., Awaitable[bytes]]:
         async def serve(request: Request, **ids: int) -> bytes:
             async def render() -> Answer:
-                can_change = self._ui_gate.visitor(request).can_change
-                dashboard = self._dashboard if can_change else self._readers_dashboard
-                return await handler(dashboard, self._query(request), **ids)
+                visitor = self._ui_gate.visitor(request)
+                return await handler(self._shown_to(visitor), self._query(request), **ids)
 
-            return await self._guard(request, render, self._ui_gate, self._as_page(root))
+            return await self._guard(request, render, self._ui_gate, self._as_page(request, root))
 
         return serve
 
@@ -226,15 +225,23 @@ class Routes:
             async def take() -> Answer:
                 return await handler(self._forms, _asked(request, self._ui_gate), **ids)
 
-            return await self._guard(request, take, self._ui_gate, self._as_page(root))
+            return await self._guard(request, take, self._ui_gate, self._as_page(request, root))
 
         return serve
 
-    def _as_page(self, root: str) -> Callable[[Refusal], Answer]:
+    def _as_page(self, request: Request, root: str) -> Callable[[Refusal], Answer]:
         def show(refusal: Refusal) -> Answer:
-            return self._dashboard.error_page(refusal, root)
+            try:
+                visitor = self._ui_gate.visitor(request)
+            except Refusal:
+                # Who may not come in.
+                visitor = Visitor(can_change=False)
+            return self._shown_to(visitor).error_page(refusal, root)
 
         return show
+
+    def _shown_to(self, visitor: Visitor) -> Dashboard:
+        return self._dashboard if visitor.can_change else self._readers_dashboard
 
     def _query(self, request: Request) -> Query:
         return Query(request.args or {}, self._ui_gate.base_url(request))
@@ -296,7 +303,7 @@ class Routes:
             gate = self._api_gate
         elif request.path.startswith(OPEN_PATHS):
             gate = None
-        shown = self._as_page(_root(path)) if wants_page(request) else refusal_as_json
+        shown = self._as_page(request, _root(path)) if wants_page(request) else refusal_as_json
         return await self._guard(request, refuse, gate, shown)
 
     async def _guard(

@@ -46,10 +46,8 @@ async def test_the_newest_states_and_the_one_before(node: Node) -> None:
     assert await seen(WALL_AT + 90) == [60, 120, 180]
     assert await seen(WALL_AT + 999) == [180]
     assert await seen(0, limit=2) == [120, 180]
-    rows = await node.store.read("read", past.seen, disk, WALL_AT, 99, perfdata=True)
-    assert sorted(row[2:] for row in rows) == [
-        ("FAIL", "FAIL 1|a=1"), ("OK", "OK 0|a=0"), ("OK", "OK 2|a=2"), ("OK", "OK 3|a=3"),
-    ]  # fmt: skip
+    rows = await node.store.read("read", past.seen, disk, WALL_AT, 99)
+    assert sorted(row[2] for row in rows) == ["FAIL", "OK", "OK", "OK"]
     newest = await node.store.read("read", past.newest, disk, WALL_AT + 60, 2)
     assert [(one.state, one.info) for one in newest] == [("OK", "OK 3|a=3"), ("OK", "OK 2|a=2")]
     newest = await node.store.read("read", past.newest, disk, WALL_AT + 60, 99)
@@ -68,6 +66,52 @@ async def test_a_backlog_takes_its_place(node: Node) -> None:
     assert [one.seen_at - WALL_AT for one in newest] == [60]
     newest = await node.store.read("read", past.newest, disk, WALL_AT + 60, 1)
     assert [one.seen_at - WALL_AT for one in newest] == [60]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_state_before_a_range_is_the_one_seen_last(node: Node) -> None:
+    """Not the one that came last: a backlog comes behind what is newer."""
+    disk = await record(node, OK)
+
+    async def before(since_at: float) -> list[tuple[float, str]]:
+        rows = await node.store.read("read", past.seen, disk, since_at, 99)
+        return [(row[1] - WALL_AT, row[2]) for row in rows if row[1] < since_at]
+
+    await node.record(a_report(a_state("disk", FAIL, "now", 60)))
+    for place in range(3):
+        await node.record(a_report(a_state("disk", OK, "late", 60, WALL_AT + 10 * place)))
+    assert await before(WALL_AT + 999) == [(60, "FAIL")]
+    node.clock.advance(3600)
+    # The present state came within the range.
+    await record(node, OK)
+    assert await before(WALL_AT + 999) == [(60, "FAIL")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_infos_are_read_until_there_are_enough_characters(node: Node) -> None:
+    disk = await record(node, OK, OK, OK, perf="|a={}")
+    await node.record(a_report(a_state("disk", OK, "no perfdata")))
+    rows = await node.store.read("read", past.seen, disk, 0, 99)
+    ids_ = sorted((row[0] for row in rows), reverse=True)
+
+    async def infos(most: int) -> list[str]:
+        return await node.store.read(
+            "read", lambda tx: list(past.newest_perfdata(tx, ids_, most).values())
+        )
+
+    assert await infos(999) == ["", "OK 2|a=2", "OK 1|a=1", "OK 0|a=0"]
+    assert await infos(8) == ["", "OK 2|a=2"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_long_infos_are_not_all_read(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past, "CHARS_MAX", 8)
+    disk = await record(node, OK, FAIL, OK, perf="|a={}")
+    found = await node.store.read("read", past.unfolded, [disk])
+    # All states count, and the newest values.
+    assert [row[4] for row in found] == ["", "", "OK 2|a=2"]
+    newest = await node.store.read("read", past.newest, disk, WALL_AT, 9)
+    assert [one.info for one in newest] == ["OK 2|a=2"]
 
 
 @pytest_twisted.ensureDeferred

@@ -267,6 +267,8 @@ async def test_a_silence_taken_back_before_it_begins(database: Database, node: N
         ({"servers": " "}, "servers: expected names such as"),
         ({"services": "!"}, "services: expected names such as"),
         ({"services": "s" * 2001}, "services: expected 2000 characters at most"),
+        # It is not looked into.
+        ({"services": "," * 2001}, "services: expected 2000 characters at most"),
         ({"author": ""}, "an author is missing"),
         ({"reason": "\t"}, "a reason is missing"),
         ({"reason": "r" * 501}, "a reason has 500 characters at most"),

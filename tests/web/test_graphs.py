@@ -136,7 +136,7 @@ def of_sums(
 def test_roll_ups_are_drawn() -> None:
     [graph] = of_sums("ms", rolled(1000, 2000, None, 4000))
     assert graph.unit == "s"
-    assert [tuple(point[1:]) for point in graph.lines[0].points] == [
+    assert [tuple(point[1:4]) for point in graph.lines[0].points] == [
         (1, 0.999, 1.001),
         (2, 1.999, 2.001),
         (None, None, None),
@@ -164,7 +164,28 @@ def test_very_long_ranges_are_thinned() -> None:
     [graph] = of_sums("", rolled(*map(float, range(1000)), bucket_s=DAY_S), DAY_S)
     line = graph.lines[0]
     assert len(line.points) == 334
-    assert line.points[0][1:] == (1, -1, 3)
+    assert line.points[0][1:4] == (1, -1, 3)
+
+
+def test_an_average_is_of_all_values_however_unevenly_they_came() -> None:
+    """Ten values of 10 and one of 40."""
+    values = {NOW_AT // DAY_S * DAY_S: Values(10, 100, 10, 10)}
+    values[NOW_AT // DAY_S * DAY_S + HOUR_S] = Values(1, 40, 40, 40)
+    [graph] = of_sums("", values)
+    [figures] = graphs.figures(graph)
+    assert figures.avg == graphs.value_words(140 / 11, "")
+    states = [*[(NOW_AT + place, "|a=10") for place in range(10)], (NOW_AT + 500.0, "|a=40")]
+    [graph] = drawn(states)
+    [figures] = graphs.figures(graph)
+    assert figures.avg == graphs.value_words(140 / 11, "")
+
+
+def test_thinned_points_weigh_their_values() -> None:
+    start = NOW_AT // DAY_S * DAY_S
+    values = {start + place * DAY_S: Values(1, 40, 40, 40) for place in range(800)}
+    values[start] = Values(9, 90, 10, 10)
+    [graph] = of_sums("", values, DAY_S)
+    assert graph.lines[0].points[0].avg == 13
 
 
 @pytest.mark.parametrize(

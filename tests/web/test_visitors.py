@@ -119,7 +119,7 @@ def test_nobody_else_comes_in(database: str, headers: dict[str, str]) -> None:
 def test_a_reader_s_pages_say_that_nothing_can_be_changed(database: str) -> None:
     web = Fixture(database, API, UI, access=READERS)
     for headers, word in ((as_reader(), b"no"), (as_admin(), b"yes")):
-        for path in ("/ui/", "/ui/service/1", "/ui/silences"):
+        for path in ("/ui/", "/ui/service/1", "/ui/silences", "/ui/service/9", "/ui/?page=x"):
             page = web.ask("GET", path, headers=headers).body
             assert b'data-can-change="%b"' % word in page, path
     assert b'method="post"' not in web.ask("GET", "/ui/service/1", headers=as_reader()).body

@@ -135,10 +135,18 @@ def _words(what: str, text: str) -> str:
 
 
 def _patterns(what: str, text: str) -> str:
+    # Before it is put together: what is made of a list of a megabyte takes a while.
+    if len(text) > PATTERNS_MAX:
+        raise _too_long(what)
     try:
         patterns = Patterns(text)
     except ValueError as e:
         raise ValueError(f"{what}: {e}") from None
+    # With a space behind each comma it may have got longer.
     if len(patterns.text) > PATTERNS_MAX:
-        raise ValueError(f"{what}: expected {PATTERNS_MAX} characters at most; use a pattern")
+        raise _too_long(what)
     return patterns.text
+
+
+def _too_long(what: str) -> ValueError:
+    return ValueError(f"{what}: expected {PATTERNS_MAX} characters at most; use a pattern")
