@@ -95,7 +95,7 @@ def test_the_graphs_are_drawn_with_numbers_on_hover(monitor: Monitor, open_page:
     page.mouse.move(box["x"] + box["width"] - 4, box["y"] + 40)
     tip = page.locator(".tip")
     expect(tip).to_be_visible()
-    expect(tip).to_contain_text(re.compile(r"\d+ \w+, \d\d:\d\dmem\d MiB"))
+    expect(tip).to_contain_text(re.compile(r"\d+ \w+, \d\d:\d\dmem\d(\.\d+)? MiB"))
     page.mouse.move(0, 0)
     expect(tip).to_be_hidden()
 

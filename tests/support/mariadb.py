@@ -103,12 +103,16 @@ class MariaDb:
         # The path of a socket has to be short, so it is no folder of pytest's.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="overc-mariadb-"))
         self._socket = self.folder / "socket"
+        # A server that starts removes the temporary tables that it finds: also another one's.
+        self.temporary = self.folder / "tmp"
+        self.temporary.mkdir()
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         # mariadbd refuses to run as root unless it is told to.
         self._user = ["--user=root"] if os.geteuid() == 0 else []
         command = [
             INSTALL[0], "--no-defaults", f"--datadir={self.folder}/data", "--skip-test-db",
+            f"--tmpdir={self.temporary}",
             "--auth-root-authentication-method=normal", *self._user,
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, check=False)
@@ -119,6 +123,7 @@ class MariaDb:
         assert self._process is None
         command = [
             SERVER[0], "--no-defaults", f"--datadir={self.folder}/data", f"--port={self.port}",
+            f"--tmpdir={self.temporary}",
             f"--socket={self._socket}", f"--pid-file={self.folder}/pid", *SETTINGS, *self._user,
             *settings,
         ]  # fmt: skip
