@@ -52,13 +52,15 @@ def private_server(folder: Path) -> Iterator[MariadbServer]:
     daemon, install = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
     if daemon is None or install is None:
         raise StartError("mariadbd is missing: install Debian's package mariadb-server-core")
-    folder.mkdir(parents=True)
     data, port = folder / "data", free_port()
+    # A server that starts removes the temporary tables that it finds: also another one's.
+    temporary = folder / "tmp"
+    temporary.mkdir(parents=True)
     user = [f"--user={getpass.getuser()}"] if os.geteuid() == 0 else []
     made = subprocess.run(
         [
             install, "--no-defaults", f"--datadir={data}", "--skip-test-db",
-            "--auth-root-authentication-method=normal", *user,
+            f"--tmpdir={temporary}", "--auth-root-authentication-method=normal", *user,
         ],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -70,7 +72,7 @@ def private_server(folder: Path) -> Iterator[MariadbServer]:
         process = subprocess.Popen(
             [
                 daemon, *OPTIONS, f"--datadir={data}", f"--port={port}", f"--socket={socket}",
-                f"--pid-file={folder / 'pid'}", *user,
+                f"--tmpdir={temporary}", f"--pid-file={folder / 'pid'}", *user,
             ],
             stdin=subprocess.DEVNULL, stdout=out, stderr=out,
         )  # fmt: skip
