@@ -1,89 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from agent.conftest import Logged
-from agent.doubles import FakeClock, FakePusher, a_report
+from agent.delivery_doubles import HOLD_S, Bench, raising
+from agent.doubles import a_report
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
-from overc.agent.delivery import BACKLOG_PACE, Delivery, asked_s, backlog_s, retry_s
-from overc.agent.delivery_settings import SpoolSettings
-from overc.agent.outbox import Outbox
+from overc.agent.delivery import asked_s, retry_s
 from overc.agent.push import Refused, Unavailable
-from overc.agent.stamps import Skew
-from overc.agent.worker import Here
 from overc.model import AlertReport, ServiceReport, State
-
-
-def raising(error: Exception) -> Callable[[Sequence[Any]], None]:
-    def answer(_: Sequence[Any]) -> None:
-        raise error
-
-    return answer
-
-
-HOLD_S = 30.0 + 20.0
-"""The longest wait of the other agents, and one of our own."""
-
-
-class Bench:
-    """A Delivery on a Clock, with `random` in the middle: no jitter."""
-
-    def __init__(self, path: str | None = None, clock: Clock | None = None) -> None:
-        self.clock = clock or Clock()
-        self.clocks = FakeClock(self.clock)
-        self.random = 0.5
-        self.pusher = FakePusher()
-        self.outbox = Outbox(
-            self.clock,
-            "host",
-            SpoolSettings(path),
-            clock=self.clocks,
-            make_worker=lambda reactor, name: Here(),
-        )
-        self.errors: list[Exception] = []
-        self.delivery = self.new_delivery()
-        self.outbox.startService()
-
-    def new_delivery(self) -> Delivery:
-        return Delivery(
-            self.clock,
-            self.pusher,
-            self.outbox,
-            random=lambda: self.random,
-            failed=self.errors.append,
-            clock=self.clocks,
-        )
-
-    def start(self) -> Bench:
-        self.delivery.startService()
-        return self
-
-    def report(self, *names: str, info: str = "") -> None:
-        for name in names:
-            self.outbox.put_state(a_report(name, info))
-        self.delivery.send_by(self.clock.seconds())
-
-    def sent_after(self, seconds: float) -> int:
-        """Return how many requests are made after exactly this time, none being made before."""
-        before = len(self.pusher.sent)
-        self.clock.advance(seconds - 0.01)
-        assert len(self.pusher.sent) == before
-        self.clock.advance(0.010001)
-        return len(self.pusher.sent) - before
-
-    def numbers(self) -> list[int]:
-        return [one.spooled.seq for one in self.pusher.sent if one.spooled]
-
-    def infos(self) -> list[list[tuple[str, str]]]:
-        return [[(r.name, r.info) for r in one.services] for one in self.pusher.sent]
-
-    def stop(self) -> None:
-        assert self.delivery.stopService().called
-        assert self.outbox.stopService().called
 
 
 @pytest.fixture
@@ -123,14 +51,6 @@ def test_retry(failures: int, random: float, period_s: float, expected: float) -
 )
 def test_what_the_server_asks_for(after_s: float | None, random: float, expected: float) -> None:
     assert asked_s(after_s, random) == pytest.approx(expected)
-
-
-def test_a_backlog_is_less_than_twice_the_usual() -> None:
-    per_s = 1000 / (0.8 * 60)
-    assert 1 / backlog_s(1, per_s) == pytest.approx(BACKLOG_PACE * per_s)
-    # With what is reported beside it.
-    assert backlog_s(10, per_s) == pytest.approx(10 * backlog_s(1, per_s))
-    assert BACKLOG_PACE + 1 < 3
 
 
 def test_what_is_there_goes_in_one_request(bench: Bench) -> None:
@@ -201,106 +121,6 @@ def test_the_server_away_and_back(bench: Bench, logged: Logged) -> None:
     bench.pusher.answer = raising(Unavailable("away"))
     bench.report("a")
     assert bench.sent_after(1) == 1  # the back-off begins anew
-
-
-def test_a_backlog_follows_slowly_and_the_present_goes_before_it(bench: Bench) -> None:
-    bench.pusher.answer = raising(Unavailable("away"))
-    for info in range(5):
-        bench.report("a", info=str(info))
-    bench.pusher.sent.clear()
-    bench.pusher.answer = lambda _: None
-    assert bench.sent_after(1) == 1
-    # Other agents may not have found the server yet.
-    assert bench.sent_after(HOLD_S) == 1
-    assert bench.numbers() == [5, 1]
-    bench.report("a", info="5")
-    assert bench.numbers() == [5, 1, 6]
-    # One state in a second is usual here.
-    assert [bench.sent_after(1 / BACKLOG_PACE) for _ in range(3)] == [1, 1, 1]
-    assert bench.numbers() == [5, 1, 6, 2, 3, 4]
-    assert bench.infos()[-1] == [("a", "3")]
-    assert bench.clock.getDelayedCalls() == []
-
-
-@pytest.mark.parametrize("random", [0.0, 1.0])
-def test_a_backlog_waits_for_the_last_of_the_other_agents(random: float) -> None:
-    bench = Bench()
-    bench.random = random
-    bench.start()
-    bench.pusher.answer = raising(Unavailable("away"))
-    for info in range(2):
-        bench.report("a", info=str(info))
-    bench.pusher.sent.clear()
-    bench.pusher.answer = lambda _: None
-    assert bench.sent_after(retry_s(1, random, 3600)) == 1
-    # It may have begun the longest wait of all just before the server came back.
-    last_s, own_s = retry_s(100, 1.0, 3600), retry_s(100, random, 3600)
-    assert bench.sent_after(last_s + own_s) == 1
-
-
-def test_a_former_runs_spool_is_sealed_before_it_is_sent(tmp_path: Any) -> None:
-    path = str(tmp_path / "spool.db")
-    former = Bench(path)
-    former.pusher.answer = raising(Unavailable("away"))
-    former.start()
-    former.report("a", "h", info="1")
-    former.report("a", info="2")
-    former.stop()
-    former.pusher.sent.clear()
-    bench = Bench(path)
-    bench.pusher.answer = raising(Unavailable("away"))
-    bench.start()
-    bench.report("a", info="3")
-    bench.pusher.sent.clear()
-    bench.pusher.answer = lambda _: None
-    bench.clock.pump([1.0] * 60)
-    ours, theirs = bench.outbox.spool, former.outbox.spool
-    assert [one.spooled for one in bench.pusher.sent] == [
-        (ours, 1), (theirs, 3), (theirs, 1), (theirs, 2)
-    ]  # fmt: skip
-    assert bench.infos() == [[("a", "3")], [], [("a", "1"), ("h", "1")], [("a", "2")]]
-    bench.stop()
-
-
-def test_what_a_former_run_has_left_is_sent_at_the_start(tmp_path: Any) -> None:
-    path = str(tmp_path / "spool.db")
-    former = Bench(path)
-    former.pusher.answer = raising(Unavailable("away"))
-    former.start()
-    former.report("a")
-    former.stop()
-    bench = Bench(path).start()
-    assert bench.pusher.names() == [["a"]]
-    bench.stop()
-
-
-def test_an_old_state_is_older_than_the_present_one_whatever_the_clock_did() -> None:
-    bench = Bench().start()
-    bench.pusher.answer = raising(Unavailable("away"))
-    bench.report("a", info="1")
-    bench.clocks.stepped_s -= 3600
-    bench.report("a", info="2")
-    bench.pusher.sent.clear()
-    bench.pusher.answer = lambda _: None
-    bench.clock.pump([1.0] * 60)
-    times = [one.services[0].seen_at for one in bench.pusher.sent]
-    assert times == [996_400.0, 996_399.999]
-
-
-def test_a_clock_that_is_ahead_is_taken_into_account() -> None:
-    bench = Bench().start()
-    assert bench.delivery.clock_skew_s is None
-    bench.pusher.answer = raising(Unavailable("away"))
-    bench.report("a", info="1")
-    bench.clock.advance(60)
-    bench.report("a", info="2")
-    bench.pusher.sent.clear()
-    bench.pusher.answer = lambda _: None
-    bench.pusher.skew = Skew(3600.5, True, 0.1)
-    bench.clock.pump([1.0] * 60)
-    assert bench.delivery.clock_skew_s == 3600.5
-    times = [one.services[0].seen_at for one in bench.pusher.sent]
-    assert times == [1_000_060.0, 1_000_000.0 - 3600.5]
 
 
 def test_the_server_says_when_to_come_again(bench: Bench) -> None:
