@@ -19,7 +19,7 @@ from overc.web.answers import Answer, as_json
 from overc.web.attention import Asked
 from overc.web.health import health_json
 from overc.web.rejected import RejectedKeys
-from overc.web.shapes import Json, utc
+from overc.web.shapes import Json, optional_utc, utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def channel_json(plugin: AlertPlugin, doing: Doing, failing_since_at: float | No
         "delay_s": route.delay_s,
         "remind_s": route.remind_s,
         "quiet_hours": getattr(route.quiet, "text", None),
-        "failing_since": _utc(failing_since_at),
+        "failing_since": optional_utc(failing_since_at),
         "sent": None if doing.delivered is None else utc(doing.delivered.at),
         "failed": None if doing.failed is None else utc(doing.failed.at),
         "failed_words": None if doing.failed is None else doing.failed.words,
@@ -135,7 +135,3 @@ def way(plugin: AlertPlugin) -> tuple[str, str]:
 
 def described_zone(zone: object) -> str:
     return "that of the server's machine" if zone is None else str(zone)
-
-
-def _utc(at: float | None) -> str | None:
-    return None if at is None else utc(at)

@@ -23,6 +23,8 @@ from overc.web.reports import Malformed
 
 RETRY_AFTER_S = 5
 
+HTML = "text/html; charset=utf-8"
+
 ALWAYS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (

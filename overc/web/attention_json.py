@@ -8,7 +8,7 @@ from overc.daemon.alerting.explaining import Explanation
 from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.store.explain import AlertFacts, DeliveryFacts
 from overc.daemon.store.kept_back import KeptBack, SilenceRow
-from overc.web.shapes import Json, utc
+from overc.web.shapes import Json, optional_utc, utc
 
 
 def begun(silence_id: int, starts_at: float, ends_at: float) -> Json:
@@ -50,7 +50,7 @@ def maintenance(window: Maintenance, now_at: float) -> Json:
         "name": window.name,
         "servers": window.servers.text,
         "services": window.services.text,
-        "running_until": _utc(window.windows.until(now_at)),
+        "running_until": optional_utc(window.windows.until(now_at)),
     }
 
 
@@ -63,14 +63,14 @@ def explanation(why: Explanation) -> Json:
         "server_id": service.server_id,
         "state": service.state,
         "info": service.info,
-        "since": _utc(service.since_at),
+        "since": optional_utc(service.since_at),
         "late": service.timed_out,
-        "late_since": _utc(why.late_at),
-        "last_report": _utc(service.received_at),
+        "late_since": optional_utc(why.late_at),
+        "last_report": optional_utc(service.received_at),
         "period": service.period_s,
         "grace": service.grace_s,
-        "due": _utc(service.due_at),
-        "deadline": _utc(why.deadline_at),
+        "due": optional_utc(service.due_at),
+        "deadline": optional_utc(why.deadline_at),
         "bad_reports": 0 if service.memory is None else service.memory.bad,
         "flapping": service.memory is not None and service.memory.flapping,
         "alerts": [_alert(one) for one in why.facts.alerts],
@@ -79,8 +79,8 @@ def explanation(why: Explanation) -> Json:
                 "plugin": one.plugin,
                 "topic": one.topic,
                 "alert_id": one.alert_id,
-                "told": _utc(one.told_at),
-                "reminder": _utc(one.remind_at),
+                "told": optional_utc(one.told_at),
+                "reminder": optional_utc(one.remind_at),
             }
             for one in why.facts.standing
         ],
@@ -109,7 +109,7 @@ def _alert(alert: AlertFacts) -> Json:
         "message": alert.message,
         "phase": alert.phase,
         "topic": alert.topic,
-        "since": _utc(alert.since_at),
+        "since": optional_utc(alert.since_at),
         "deliveries": [_delivery(one) for one in alert.deliveries],
     }
 
@@ -133,7 +133,3 @@ def _delivery(row: DeliveryFacts) -> Json:
             for one in row.attempts
         ],
     }
-
-
-def _utc(at: float | None) -> str | None:
-    return None if at is None else utc(at)

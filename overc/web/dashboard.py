@@ -13,16 +13,15 @@ from twisted.internet.threads import deferToThread
 from overc.clock import Clock
 from overc.daemon.alerting import explaining
 from overc.daemon.snapshot import Selection, Snapshot
-from overc.daemon.store import status
 from overc.daemon.store.alert_log import TEXT_MAX, TOLD
 from overc.daemon.store.engine import Store
-from overc.daemon.store.status import AlertView
-from overc.web import shapes, status_json
+from overc.web import status_json
 from overc.web.about import About
 from overc.web.access import Refusal
 from overc.web.alert_log import AlertLog, AlertSearch
-from overc.web.answers import Answer, as_json
+from overc.web.answers import HTML, Answer, as_json
 from overc.web.folding import fold, parse_range
+from overc.web.glance import Glance
 from overc.web.histories import Histories
 from overc.web.insight import Insight
 from overc.web.items import Items, extent_json
@@ -167,7 +166,6 @@ class Dashboard:
         about: About,
     ) -> None:
         """`lag_s`: by how much the watchdog is behind."""
-        self._store = store
         self._snapshot = snapshot
         self._clock = clock
         self._lag_s = lag_s
@@ -198,15 +196,18 @@ class Dashboard:
         return Answer(self._board.page(after, limit, self._clock.wall()))
 
     async def states(self, query: Query, service_id: int) -> Answer:
-        found = await self._states(service_id, query.hours())
-        if query.groups():
-            found = fold(found, query.expand())
-        return as_json({"states": found})
+        hours, expand = query.hours(), query.expand() if query.groups() else None
+        found = await self._histories.states(service_id, hours, expand)
+        if found is None:
+            raise _unknown(Selection(service_id=service_id))
+        return Answer(found)
 
     async def timeline(self, query: Query, **ids: int) -> Answer:
         selected = Selection(**ids)
-        await self._status_json(selected)  # an unknown id is refused
-        return as_json(await self._histories.timelines(selected, query.hours()))
+        found = await self._histories.timelines(selected, query.hours())
+        if found is None:
+            raise _unknown(selected)
+        return as_json(found)
 
     async def graphs(self, query: Query, service_id: int) -> Answer:
         found = await self._histories.graphs(service_id, query.hours())
@@ -231,12 +232,15 @@ class Dashboard:
             with_well=query.well(),
             base_url=query.base_url,
             version=version,
+            glance=self._board.glance,
         )
 
     async def services_page(self, query: Query) -> Answer:
         wanted, number = query.services(), query.page()
         look, version = await self._look()
-        return await self._page(self._pages.services, look, wanted, number, version=version)
+        return await self._page(
+            self._pages.services, look, wanted, number, version=version, glance=self._board.glance
+        )
 
     async def server_page(self, query: Query, server_id: int) -> Answer:
         version = await self._version()
@@ -321,10 +325,17 @@ class Dashboard:
         return self._board.version
 
     async def _page(
-        self, render: Callable[..., str], *values: Any, version: int | None = None, **named: Any
+        self,
+        render: Callable[..., str],
+        *values: Any,
+        version: int | None = None,
+        glance: Glance | None = None,
+        **named: Any,
     ) -> Answer:
-        """`version`: of what is shown, from before it was read."""
-        glance = replace(await self._insight.glance(), lag_s=self._lag_s(), version=version)
+        """`version`: of what is shown, from before it was read. `glance`: if it has been read."""
+        if glance is None:
+            glance = await self._insight.glance()
+        glance = replace(glance, lag_s=self._lag_s(), version=version)
         now_at = self._clock.wall()
         # A page of thousands of services takes a good part of a second: not on the reactor.
         page = await deferToThread(render, *values, now_at=now_at, glance=glance, **named)
@@ -345,27 +356,6 @@ class Dashboard:
         if found is None:
             raise _unknown(selected)
         return found
-
-    async def _states(self, service_id: int, hours: float) -> list[Json]:
-        since_at = self._clock.wall() - hours * 3600
-
-        def read(tx: Any) -> list[Json] | None:
-            name = status.service_name(tx, service_id)
-            if name is None:
-                return None
-            history = status.history(tx, service_id, since_at)
-            raised: dict[int | None, list[AlertView]] = {}
-            for alert in status.alerts_of_service(tx, service_id, since_at):
-                raised.setdefault(alert.state_id, []).append(alert)
-            return shapes.states(history, raised, service_id, name)
-
-        found = await self._store.read("read a history", read)
-        if found is None:
-            raise _unknown(Selection(service_id=service_id))
-        return found
-
-
-HTML = "text/html; charset=utf-8"
 
 
 def _is_number(text: str) -> bool:

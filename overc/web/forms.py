@@ -44,13 +44,13 @@ class Forms:
         if "until" in sent:
             # A form without a script sends both.
             sent.pop("for", None)
-        answer = await self._attention.silence(_as_json(asked, {**sent}))
+        answer = await self._attention.silence(_as_json(asked, sent))
         begun = msgspec.json.decode(answer.body)
         return _see(f"silences#silence-{begun['id']}")
 
     async def change_silence(self, asked: Asked, silence_id: int) -> Answer:
         sent = _fields(asked, "for")
-        await self._attention.change_silence(_as_json(asked, {**sent}), silence_id)
+        await self._attention.change_silence(_as_json(asked, sent), silence_id)
         return _see(f"../../silences#silence-{silence_id}")
 
     async def end_silence(self, asked: Asked, silence_id: int) -> Answer:

@@ -11,7 +11,7 @@ from overc.daemon.alerting.explaining import KeepsBack
 from overc.daemon.alerting.keeping import Keepers
 from overc.daemon.store.deliveries import Failing
 from overc.daemon.store.explain import AckFacts
-from overc.web.words import count_words, first_line, listed, span_words
+from overc.web.words import count_words, listed, span_words, title_words
 
 LATELY_S = 86400
 """What ended, or was given up, is shown for so long."""
@@ -81,7 +81,7 @@ def trouble(glance: Glance, now_at: float) -> Trouble | None:
 
 def rejected_words(glance: Glance) -> str | None:
     """Return what is said of hosts whose key is refused; None: there are none."""
-    titles = [first_line(title) or "(blank)" for title in glance.rejected]
+    titles = [title_words(title) for title in glance.rejected]
     if not titles:
         return None
     if len(titles) == 1:

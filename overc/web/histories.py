@@ -6,8 +6,10 @@ Everything of one answer is read in one transaction, and put together in its thr
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
+
+import msgspec
 
 from overc.clock import Clock
 from overc.daemon import rollups
@@ -21,6 +23,7 @@ from overc.daemon.store.past import Promise
 from overc.daemon.store.status import AlertView
 from overc.web import graphs, service_view, shapes, timeline, timeline_json
 from overc.web.access import Refusal
+from overc.web.folding import fold
 from overc.web.graphs import Graph, TooManyValues
 from overc.web.service_view import ServerView, ServiceView
 from overc.web.shapes import Json
@@ -62,7 +65,7 @@ class ServicePage(NamedTuple):
 
 
 class Histories:
-    """For the dashboard. What is asked for by the id of a service that is not there is None."""
+    """For the dashboard. What is asked for by an id that is not there is None."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -85,6 +88,27 @@ class Histories:
             for promise in past.promises_of_service(tx, service_id):
                 return _service_page(tx, promise, hours, now_at, why)
             return None
+
+        return await self._read("read a history", read)
+
+    async def states(
+        self, service_id: int, hours: float, expand: Sequence[tuple[int, int]] | None
+    ) -> bytes | None:
+        """Return the reply of /ui/api/status/service/ID/states.
+
+        `expand`: the ids whose runs are not folded; None: nothing is.
+        """
+        since_at = self._clock.wall() - hours * HOUR_S
+
+        def read(tx: Transaction) -> bytes | None:
+            name = status.service_name(tx, service_id)
+            if name is None:
+                return None
+            raised = _by_state(status.alerts_of_service(tx, service_id, since_at))
+            found = shapes.states(
+                status.history(tx, service_id, since_at), raised, service_id, name
+            )
+            return msgspec.json.encode({"states": found if expand is None else fold(found, expand)})
 
         return await self._read("read a history", read)
 
@@ -111,16 +135,17 @@ class Histories:
 
         return await self._read("read timelines", read)
 
-    async def timelines(self, selected: Selection, hours: float) -> Json:
+    async def timelines(self, selected: Selection, hours: float) -> Json | None:
         """Return the reply of /ui/api/timeline."""
         now_at = self._clock.wall()
 
-        def read(tx: Transaction) -> Json:
+        def read(tx: Transaction) -> Json | None:
+            if not status.is_known(tx, *selected):
+                return None
             if selected.service_id is not None:
                 grid = timeline.grid(hours, now_at)
-                for promise in past.promises_of_service(tx, selected.service_id):
-                    return timeline_json.service(read_strip(tx, promise, grid))
-                return {}
+                [promise] = past.promises_of_service(tx, selected.service_id)
+                return timeline_json.service(read_strip(tx, promise, grid))
             assert selected.server_id is not None
             promises = past.promises_of_server(tx, selected.server_id)[:STRIPS_MAX]
             grid = timeline.grid(hours, now_at, HOUR_S)
@@ -154,11 +179,8 @@ def _service_page(
     # One more says that there are more.
     states = past.newest(tx, promise.id, since_at, HISTORY_MAX + 1)
     shown = states[:HISTORY_MAX]
-    raised: dict[int | None, list[AlertView]] = {}
-    if shown:
-        # No alert hangs on a state that came after it.
-        for alert in status.alerts_of_service(tx, promise.id, shown[-1].seen_at):
-            raised.setdefault(alert.state_id, []).append(alert)
+    # No alert hangs on a state that came after it.
+    hung = status.alerts_of_service(tx, promise.id, shown[-1].seen_at) if shown else []
     alerts = status.alerts(tx, None, promise.id, since_at) or []
     listed = alerts[:ALERTS_MAX]
     ids = [alert.id for alert in listed]
@@ -173,7 +195,7 @@ def _service_page(
             len(alerts),
             len(states) > len(shown) or sum(len(one.info) for one in states) >= past.CHARS_MAX,
         ),
-        shapes.states(shown, raised, promise.id, ""),
+        shapes.states(shown, _by_state(hung), promise.id, ""),
         shapes.alerts(listed, told.deliveries(tx, ids)),
     )
 
@@ -194,8 +216,8 @@ def read_graphs(tx: Transaction, promise: Promise, grid: Grid) -> list[Graph]:
     """Return the graphs: of single values, or of roll-ups where there would be too many."""
     if grid.needs_states:
         rows = past.seen(tx, promise.id, grid.starts_at, SEEN_MAX)
-        times = {id_: at for id_, at, _ in sorted(rows, reverse=True) if at >= grid.starts_at}
         if len(rows) < SEEN_MAX:
+            times = {id_: at for id_, at, _ in sorted(rows, reverse=True) if at >= grid.starts_at}
             infos = past.newest_perfdata(tx, list(times), past.CHARS_MAX)
             if len(infos) == len(times):
                 with contextlib.suppress(TooManyValues):
@@ -248,6 +270,13 @@ def _rolled_graphs(tx: Transaction, promise: Promise, grid: Grid) -> list[Graph]
         of_name[at] = of_name[at].plus(one_value) if at in of_name else one_value
     info = past.newest_info(tx, promise.id)
     return graphs.of_sums(values, info, bucket_s, promise.period_s or 0, grid.now_at)
+
+
+def _by_state(alerts: Iterable[AlertView]) -> dict[int | None, list[AlertView]]:
+    found: dict[int | None, list[AlertView]] = {}
+    for alert in alerts:
+        found.setdefault(alert.state_id, []).append(alert)
+    return found
 
 
 def _by_service(rows: Sequence[Row]) -> dict[int, list[StateRow]]:

@@ -14,6 +14,9 @@ _ICON = (
 
 def counting_icons() -> dict[str, bytes]:
     """Return the files of the icons, by their names; more problems than nine are many."""
-    icons = {f"icon-{count}.svg": _ICON.format(size=25, text=count) for count in range(1, 10)}
+    icons = {
+        f"icon-{count}.svg": _ICON.format(size=25, text=count)
+        for count in range(1, COUNTED_MAX + 1)
+    }
     icons["icon-many.svg"] = _ICON.format(size=21, text=f"{COUNTED_MAX}+")
     return {name: text.encode() for name, text in icons.items()}

@@ -21,7 +21,6 @@ from overc.web.shapes import Json
 COUNT_S = 30.0
 """So often it is counted what was not delivered: that looks through the whole outbox."""
 
-
 TOLD_S = 10.0
 """So often it is read who was told of what, where that is of very many problems."""
 

@@ -27,9 +27,6 @@ FORGOTTEN_MAX = 20_000
 FORGOTTEN_AT_ONCE = 50
 """Services in one transaction, so that reports need not wait for long."""
 
-SILENT_FOR = {0: "any time", 3600: "1 hour", 86400: "1 day", 604800: "7 days", 2592000: "30 days"}
-"""For how long services are silent that the pages offer to forget."""
-
 
 class _Title(msgspec.Struct):
     title: str

@@ -24,12 +24,11 @@ from overc.web.rows import (
     ServiceRow,
     condition,
     is_problem,
-    label,
     service_row,
     weight,
 )
 from overc.web.shapes import utc
-from overc.web.words import headline, undirected
+from overc.web.words import headline, title_words, undirected
 
 T = TypeVar("T")
 
@@ -139,12 +138,8 @@ def server_order(server: ServerEntry) -> tuple[str, int]:
     return natural(label_of(server)), server.row.id
 
 
-def service_order(service: ServiceEntry) -> tuple[str, int]:
-    return label_of(service).lower(), service.row.id
-
-
 def label_of(entry: ServerEntry | ServiceEntry) -> str:
-    return label({"title": entry.row.title, "name": entry.row.name})
+    return title_words(entry.row.title, entry.row.name)
 
 
 def counts(look: Look) -> list[tuple[str, int]]:

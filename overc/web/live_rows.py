@@ -88,6 +88,8 @@ class Board:
         self._glance = Glance()
         self._glanced_at: float | None = None
         self._asked = 0
+        self._answered = 0
+        """Glances that were asked for up to here are older than what is known."""
         self._labels: dict[int, str] = {}
         self._server_labels: dict[int, str] = {}
         self._servers: list[ServerEntry] | None = None
@@ -108,15 +110,15 @@ class Board:
             asked = self._asked
             glance = await self._insight.glance()
             # One that was asked for later, and answered sooner, knows more.
-            if asked == self._asked:
-                self._glanced_at = now_at
+            if asked > self._answered:
+                self._answered, self._glanced_at = asked, now_at
                 self._take(glance)
         self._follow()
 
     def stale(self) -> None:
         """Look at acknowledgements and silences at the next refresh: one of them has changed."""
         self._glanced_at = None
-        self._asked += 1
+        self._answered = self._asked
 
     @property
     def version(self) -> int:

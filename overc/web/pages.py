@@ -234,7 +234,6 @@ class Pages:
             root,
             now_at,
             glance,
-            status=status,
             server=server,
             hours=hours,
             view=view,
@@ -272,7 +271,6 @@ class Pages:
             root,
             now_at,
             glance,
-            status=status,
             row=row,
             why=why,
             view=view,
@@ -395,15 +393,13 @@ class Pages:
     def _render(
         self, page: str, root: str, now_at: float | None, glance: Glance, **values: object
     ) -> str:
-        status = values.get("status")
-        lag_s = status["stats"]["supervisor_lag"] if isinstance(status, Mapping) else glance.lag_s
         return self._environment.get_template(f"{page}.html").render(
             page=page,
             root=root,
             rendered_at=None if now_at is None else utc_text(now_at),
             version=glance.version,
             rendered_epoch=None if now_at is None else round(now_at, 3),
-            banners=[] if now_at is None else banners(glance, lag_s, now_at),
+            banners=[] if now_at is None else banners(glance, glance.lag_s, now_at),
             **values,
         )
 

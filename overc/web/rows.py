@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from overc.daemon.alerting.explaining import KeepsBack
 from overc.daemon.store.explain import AckFacts
 from overc.web.glance import Glance
-from overc.web.words import epoch, first_line, period_words, span_words, utc_text
+from overc.web.words import epoch, period_words, span_words, title_words, utc_text
 
 Reply = Mapping[str, Any]
 """A decoded reply of the dashboard API."""
@@ -54,7 +54,7 @@ class ServiceRow:
 
     @property
     def is_problem(self) -> bool:
-        return _RANKS[self.condition] < _HEALTHY_RANK
+        return is_problem(self.condition)
 
     @property
     def care(self) -> str:
@@ -173,19 +173,14 @@ def condition(state: str | None, *, late: bool) -> str:
     return "late" if late and state is not None else _condition(state)
 
 
-def rank(condition: str) -> int:
-    """Return how far up services of this condition are listed; 0 is the top."""
-    return _RANKS[condition]
-
-
 def weight(condition: str, *, is_cared: bool) -> int:
     """Return how far up services are listed; 0 is the top.
 
     First the problems of which nobody takes care, then those of which somebody does, then what is
     well.
     """
-    found = _RANKS[condition]
-    return found if found < _HEALTHY_RANK and not is_cared else found + _HEALTHY_RANK
+    rank = _RANKS[condition]
+    return rank if is_problem(condition) and not is_cared else rank + _HEALTHY_RANK
 
 
 def is_problem(condition: str) -> bool:
@@ -210,8 +205,7 @@ def counts(rows: Sequence[ServiceRow]) -> list[tuple[str, int]]:
 
 
 def label(item: Reply) -> str:
-    """Return a title that can be hit: white space is a legal name."""
-    return first_line(item["title"]) or first_line(item["name"]) or "(blank)"
+    return title_words(item["title"], item["name"])
 
 
 def alert_mark(alert: Reply) -> str:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from overc.daemon.patterns import EVERYTHING
 from overc.daemon.store.items import Silent
-from overc.web.items import SILENT_FOR
+from overc.web.rows import Reply
 from overc.web.shapes import utc
-from overc.web.words import (
-    count_words,
-    epoch,
-    first_line,
-    period_words,
-    span_words,
-)
-
-Reply = Mapping[str, Any]
+from overc.web.words import count_words, epoch, period_words, span_words, title_words
 
 YEAR_S = 365 * 86400
+
+SILENT_FOR = {0: "any time", 3600: "1 hour", 86400: "1 day", 604800: "7 days", 2592000: "30 days"}
+"""For how long services are silent that the pages offer to forget."""
 
 _NAMED = 200
 """Services that are listed one by one before they are forgotten."""
@@ -148,13 +143,12 @@ def _channel(one: Reply, now_at: float) -> ChannelRow:
 
 
 def _rejected(one: Reply, now_at: float) -> RejectedRow:
-    title = first_line(one["title"]) or first_line(one["server"]) or "(blank)"
     tries = "once" if one["tries"] == 1 else f"{one['tries']:,} times"
     reported = one["reported"]
     return RejectedRow(
         one["id"],
         one["server_id"],
-        title,
+        title_words(one["title"], one["server"]),
         None if one["title"] == one["server"] else one["server"],
         one["ip"],
         one["known_ip"],
@@ -200,7 +194,7 @@ def deletion(extent: Reply, service_id: int | None, now_at: float) -> Deletion:
     return Deletion(
         "service" if service_id is not None else "server",
         extent["server_id"] if service_id is None else service_id,
-        first_line(extent["title"]) or "(blank)",
+        title_words(extent["title"]),
         None if service_id is None else extent["server"],
         extent["server_id"],
         goes,

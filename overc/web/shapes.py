@@ -18,6 +18,10 @@ def utc(at: float) -> str:
     return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
+def optional_utc(at: float | None) -> str | None:
+    return None if at is None else utc(at)
+
+
 def states(
     history: Iterable[StateView],
     raised: Mapping[int | None, Sequence[AlertView]],
@@ -80,14 +84,10 @@ def _delivery(one: Told) -> Json:
         "status": one.status,
         "due_at": utc(one.due_at),
         "tries": one.tries,
-        "tried_at": _utc(one.tried_at),
+        "tried_at": optional_utc(one.tried_at),
         "outcome": one.outcome,
         "reminder": one.reminder,
         "silence_id": one.silence_id,
         "reminders": one.reminders,
-        "reminded_at": _utc(one.reminded_at),
+        "reminded_at": optional_utc(one.reminded_at),
     }
-
-
-def _utc(at: float | None) -> str | None:
-    return None if at is None else utc(at)

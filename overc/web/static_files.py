@@ -11,14 +11,14 @@ from overc.web import compression
 from overc.web.answers import Answer
 from overc.web.icons import counting_icons
 
-CONTENT_TYPES = {
+_CONTENT_TYPES = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
 """Files of other kinds, such as licences, are not served."""
 
-BEST = 9
+_BEST = 9
 
 
 @functools.cache
@@ -26,13 +26,13 @@ def load() -> Mapping[str, Answer]:
     """Return an answer for each file by its path: what is not among them can't be asked for."""
     found = dict(_read(Path(__file__).parent / "static", ""))
     return {
-        name: static_answer(content, CONTENT_TYPES[_suffix(name)])
+        name: _answer(content, _CONTENT_TYPES[_suffix(name)])
         for name, content in {**found, **counting_icons()}.items()
     }
 
 
-def static_answer(content: bytes, content_type: str) -> Answer:
-    packed = compression.compress(content, BEST)
+def _answer(content: bytes, content_type: str) -> Answer:
+    packed = compression.compress(content, _BEST)
     worthwhile = len(content) >= compression.LEAST_BYTES and len(packed) < len(content)
     return Answer(
         content,
@@ -48,7 +48,7 @@ def _read(folder: Path, prefix: str) -> Iterator[tuple[str, bytes]]:
     for entry in folder.iterdir():
         if entry.is_dir():
             yield from _read(entry, f"{prefix}{entry.name}/")
-        elif _suffix(entry.name) in CONTENT_TYPES:
+        elif _suffix(entry.name) in _CONTENT_TYPES:
             yield prefix + entry.name, entry.read_bytes()
 
 

@@ -51,6 +51,11 @@ def first_line(text: str) -> str:
     return lines[0]
 
 
+def title_words(title: str, name: str = "") -> str:
+    """Return a title that can be hit: white space is a legal name."""
+    return first_line(title) or first_line(name) or "(blank)"
+
+
 def headline(info: str) -> str:
     """Return the first line of an info, without the figures behind it that are for graphs."""
     before, bar, _ = info.partition("|")

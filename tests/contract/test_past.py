@@ -17,8 +17,15 @@ from overc.daemon.store import past
 from overc.daemon.store.archive import PERF_BUCKETS, STATE_BUCKETS
 from overc.model import AlertReport, State
 from overc.web.histories import Histories
+from overc.web.shapes import Json
 
 OK, FAIL = State.OK, State.FAIL
+
+
+async def timelines(histories: Histories, selected: Selection, hours: float) -> Json:
+    found = await histories.timelines(selected, hours)
+    assert found is not None
+    return found
 
 
 async def record(node: Node, *states: State, step_s: float = 60, perf: str = "") -> int:
@@ -139,7 +146,7 @@ async def test_a_timeline_is_the_same_before_and_after_it_is_rolled_up(node: Nod
     await node.mark_late(disk)
 
     async def shown() -> object:
-        found = [await histories.timelines(Selection(service_id=disk), h) for h in (168, 2160)]
+        found = [await timelines(histories, Selection(service_id=disk), h) for h in (168, 2160)]
         for one in found:
             assert one["availability"] == pytest.approx(100 * 75 / 76)
         return found, await histories.graphs(disk, 168), await histories.graphs(disk, 2160)
@@ -169,7 +176,7 @@ async def test_a_day_that_is_summed_up_in_part_counts_once(
     async def shown() -> object:
         return [
             (
-                await histories.timelines(Selection(service_id=one), 2160),
+                await timelines(histories, Selection(service_id=one), 2160),
                 await histories.graphs(one, 2160),
             )
             for one in both
@@ -192,7 +199,7 @@ async def test_a_day_that_is_summed_up_in_part_counts_once(
 
 
 async def shown_words(histories: Histories, disk: int) -> list[list[list[str]]]:
-    found = [await histories.timelines(Selection(service_id=disk), h) for h in (168, 2160)]
+    found = [await timelines(histories, Selection(service_id=disk), h) for h in (168, 2160)]
     return [[[tick["state"] for tick in one["ticks"]] for one in found]]
 
 
@@ -203,12 +210,12 @@ async def test_the_strips_of_a_server(database: Database, node: Node) -> None:
     await node.record(a_report(a_state("other"), name="web2", alerts=[AlertReport("x", "silent")]))
     [(web1,)] = database.rows("select id from servers where name = 'web1'")
     [(web2,)] = database.rows("select id from servers where name = 'web2'")
-    found = await histories.timelines(Selection(server_id=web1), 24)
+    found = await timelines(histories, Selection(server_id=web1), 24)
     assert found["tick_s"] == HOUR_S
     disk, load = found["services"]
     assert (disk["ticks"][-1], load["ticks"][-1]) == ("F", "O")
     node.clock.advance(30)
-    found = await histories.timelines(Selection(server_id=web2), 24)
+    found = await timelines(histories, Selection(server_id=web2), 24)
     assert [one["availability"] for one in found["services"]] == [100, None]
     assert await node.store.read("read", past.registered_at, web1) == WALL_AT
     assert await node.store.read("read", past.registered_at, web1 + 99) is None

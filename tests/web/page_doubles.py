@@ -12,7 +12,7 @@ from overc.daemon.snapshot import ServerEntry, ServiceEntry
 from overc.daemon.store.status import ServerRow, ServiceRow
 from overc.web.folding import fold
 from overc.web.glance import Glance
-from overc.web.listing import Look, server_order, service_order
+from overc.web.listing import Look, label_of, server_order
 from overc.web.pages import Pages
 
 NOW_AT = 1_772_359_200.0  # 2026-03-01 10:00:00
@@ -120,7 +120,9 @@ def look(reply: dict[str, Any], glance: Glance = Glance()) -> Look:  # noqa: B00
     pairs = [
         (entry, service)
         for entry in servers
-        for service in sorted(entry.services.values(), key=service_order)
+        for service in sorted(
+            entry.services.values(), key=lambda one: (label_of(one).lower(), one.row.id)
+        )
     ]
     silences = {
         service.row.id: silence

@@ -420,3 +420,25 @@ def test_what_was_asked_for_before_somebody_took_care_is_not_believed(wall: Wall
     assert wall.board.attention == 1
     wall.refresh()
     assert wall.board.attention == 0
+
+
+def test_one_look_at_who_takes_care_does_not_wait_for_the_next(wall: Wall) -> None:
+    wall.refresh()
+    insight = wall.board._insight
+    answers: list[Deferred[None]] = []
+
+    class SlowInsight:
+        async def glance(self) -> Glance:
+            found = await insight.glance()
+            answers.append(Deferred())
+            await answers[-1]
+            return found
+
+    wall.board._insight = SlowInsight()  # type: ignore[assignment]
+    wall.acknowledge(1)
+    first, second = [ensureDeferred(wall.board.refresh(0)) for _ in range(2)]
+    answers[0].callback(None)
+    result_of(first)
+    assert wall.board.attention == 0
+    answers[1].callback(None)
+    result_of(second)

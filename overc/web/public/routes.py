@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from importlib.resources import files
 from urllib.parse import unquote_to_bytes
 
 from twisted.web.server import Request
 
+from overc.web import static_files
 from overc.web.access import Refusal
 from overc.web.answers import Answer, refusal_as_json
 from overc.web.public.badges import Badges
 from overc.web.public.status_pages import StatusPages
-from overc.web.static_files import CONTENT_TYPES, static_answer
 
 OPEN_PATHS = (b"/status/", b"/badge/")
 
@@ -23,8 +22,6 @@ ICON = "icon.svg"
 Serve = Callable[[Request], Awaitable[Answer]]
 Show = Callable[[Refusal], Answer]
 
-_TYPES = {name: CONTENT_TYPES[name.rpartition(".")[2]] for name in (STYLE, SCRIPT, ICON)}
-
 
 class PublicRoutes:
     """Serves `/status/` and `/badge/`. Every method returns an Answer or raises a refusal."""
@@ -32,7 +29,8 @@ class PublicRoutes:
     def __init__(self, pages: StatusPages, badges: Badges) -> None:
         self._pages = pages
         self._badges = badges
-        self._files = {name: _load(name) for name in (STYLE, SCRIPT, ICON)}
+        found = static_files.load()
+        self._files = {name: found[name] for name in (STYLE, SCRIPT, ICON)}
 
     def routes(self) -> Iterator[tuple[str, Serve, Show]]:
         """Yield each path, what serves it, and what makes an answer of a refusal."""
@@ -60,7 +58,3 @@ def _rest(request: Request) -> str:
     # As it was sent: routing loses empty parts.
     path: bytes = request.path
     return unquote_to_bytes(path).split(b"/", 2)[2].decode(errors="replace")
-
-
-def _load(name: str) -> Answer:
-    return static_answer((files("overc.web") / "static" / name).read_bytes(), _TYPES[name])

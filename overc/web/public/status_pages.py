@@ -19,14 +19,13 @@ from overc.daemon.store.archive import STATE_BUCKETS
 from overc.daemon.store.engine import Store, Transaction
 from overc.web import compression
 from overc.web.access import Refusal
-from overc.web.answers import Answer
+from overc.web.answers import HTML, Answer
 from overc.web.public import strips
 from overc.web.public.sight import LOOK_S, Sight
 from overc.web.public.strips import DAY_S, DAYS, Strip, Sums
 from overc.web.public.view import View, as_json, chosen, view
 from overc.web.words import span_words, undirected, utc_text
 
-HTML = "text/html; charset=utf-8"
 MAX_AGE_S = 10
 STRIPS_S = 300.0
 """So often the strips are drawn anew: all but one of their days are over."""
@@ -95,8 +94,8 @@ class StatusPages:
 
     def error_page(self, refusal: Refusal) -> Answer:
         """Return what somebody sees in place of a page. It tells nothing of what there is."""
-        found = refusal.code == 404
-        title = "There is no status page here" if found else "The status can't be read just now"
+        missing = refusal.code == 404
+        title = "There is no status page here" if missing else "The status can't be read just now"
         page = self._templates.get_template("status_error.html").render(title=title)
         return Answer(page.encode(), HTML, refusal.code, refusal.headers)
 

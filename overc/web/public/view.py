@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from overc.daemon.page_settings import StatusPage
 from overc.daemon.snapshot import ServerEntry, ServiceEntry
 from overc.daemon.store.status import ServerRow, ServiceRow
+from overc.web import rows
+from overc.web.listing import natural
 from overc.web.public.strips import Strip
 from overc.web.shapes import Json, utc
-from overc.web.words import count_words, first_line, headline
+from overc.web.words import count_words, first_line, headline, title_words
 
 LISTED_MAX = 1000
 """So many services are listed on a page, those in trouble before others."""
 
-RANKS = {"FAIL": 0, "late": 1, "WARN": 2, "UNK": 3, "OK": 4, "none": 5}
+_RANKS = {name: place for place, name in enumerate(rows.CONDITIONS)}
 """How a service can be, the worst first."""
 
 WORDS = {
@@ -28,8 +29,6 @@ WORDS = {
     "none": "no data",
 }
 """For people who know nothing of OverC."""
-
-_DIGITS = re.compile(r"\d{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +92,13 @@ class View:
 
 
 def condition(row: ServiceRow) -> str:
-    """Return one of RANKS."""
-    if row.state is None:
-        return "none"
-    if row.timed_out:
-        return "late"
-    return row.state if row.state in RANKS else "UNK"
+    """Return one of `overc.web.rows.CONDITIONS`."""
+    return rows.condition(row.state, late=bool(row.timed_out))
 
 
 def worst(conditions: Iterable[str]) -> str:
     """Return the worst one; what was never heard of is no trouble."""
-    return min(conditions, key=RANKS.__getitem__, default="none")
+    return min(conditions, key=_RANKS.__getitem__, default="none")
 
 
 def chosen(
@@ -113,9 +108,9 @@ def chosen(
     found = []
     for server, services in servers:
         if page.servers.match(server.row.name):
-            rows = [one.row for one in services if page.services.match(one.row.name)]
-            if rows:
-                found.append((server.row, sorted(rows, key=_order)))
+            meant = [one.row for one in services if page.services.match(one.row.name)]
+            if meant:
+                found.append((server.row, sorted(meant, key=_order)))
     return sorted(found, key=lambda one: _order(one[0]))
 
 
@@ -128,27 +123,27 @@ def view(
     is_behind: bool = False,
 ) -> View:
     """`found`: what `chosen` returned. `strips`: by the id of the service."""
-    conditions = {row.id: condition(row) for _, rows in found for row in rows}
-    listed = sorted(conditions, key=lambda id_: RANKS[conditions[id_]])[:LISTED_MAX]
+    conditions = {row.id: condition(row) for _, services in found for row in services}
+    listed = sorted(conditions, key=lambda id_: _RANKS[conditions[id_]])[:LISTED_MAX]
     kept = set(listed)
     groups = []
-    for server, rows in found:
+    for server, of_server in found:
         services = tuple(
             _service(page, row, conditions[row.id], strips.get(row.id), now_at)
-            for row in rows
+            for row in of_server
             if row.id in kept
         )
         if services:
             groups.append(Group(label(server), _name(page, server), services))
     if not page.groups and groups:
         together = [service for group in groups for service in group.services]
-        together.sort(key=lambda service: _natural(service.title))
+        together.sort(key=lambda service: natural(service.title))
         groups = [Group(None, None, tuple(together))]
     return View(
         page.name,
         page.title,
         tuple(groups),
-        sum(RANKS[one] < RANKS["OK"] for one in conditions.values()),
+        sum(map(rows.is_problem, conditions.values())),
         len(conditions),
         len(conditions) - len(listed),
         worst(conditions.values()),
@@ -177,8 +172,7 @@ def as_json(shown: View) -> Json:
 
 
 def label(row: ServerRow | ServiceRow) -> str:
-    """Return a title that can be seen: white space is a legal name."""
-    return first_line(row.title) or first_line(row.name) or "(blank)"
+    return title_words(row.title, row.name)
 
 
 def _service(
@@ -213,9 +207,4 @@ def _titles(title: str | None, name: str | None) -> Json:
 
 
 def _order(row: ServerRow | ServiceRow) -> tuple[str, str, int]:
-    return (_natural(label(row)), row.name, row.id)
-
-
-def _natural(text: str) -> str:
-    """Return a key by which web2 stands before web10."""
-    return _DIGITS.sub(lambda digits: digits[0].zfill(10), text.lower())
+    return (natural(label(row)), row.name, row.id)

@@ -2,6 +2,8 @@
 // same forms lead to the same end, page by page.
 
 import { send } from "./api.js";
+import { countWords } from "./counting.js";
+import { store, stored } from "./storing.js";
 import { refresh } from "./swap.js";
 import { showTimes } from "./times.js";
 import { toast } from "./toast.js";
@@ -71,8 +73,8 @@ const ACTS = {
       services: services.split(",").map(Number),
       silent_since: Number(silent_since),
     });
-    const stay = kept === 0 ? "" : ` ${counted(kept)} reported meanwhile and stay.`;
-    return { text: `${counted(forgotten)} forgotten.${stay}` };
+    const stay = kept === 0 ? "" : ` ${countWords(kept, "service")} reported meanwhile and stay.`;
+    return { text: `${countWords(forgotten, "service")} forgotten.${stay}` };
   },
   async accept(form) {
     await send("POST", `api/rejected-keys/${form.dataset.key}/accept`);
@@ -83,8 +85,6 @@ const ACTS = {
     return { text: `Dismissed. ${form.dataset.label} goes on being refused.` };
   },
 };
-
-const counted = (number) => `${number.toLocaleString("en")} ${number === 1 ? "service" : "services"}`;
 
 /** Brings the page up to date, unless it does so by itself. */
 async function showChange() {
@@ -101,7 +101,7 @@ async function act(form) {
   try {
     const { text, undo } = await ACTS[form.dataset.act](form);
     if (form.dataset.act === "delete" || (form.dataset.then && !form.closest("dialog"))) {
-      sessionStorage.setItem(SAID, text);
+      store(SAID, text, "sessionStorage");
       location.assign(form.dataset.then);
       return;
     }
@@ -221,8 +221,8 @@ document.addEventListener("keydown", (event) => {
 });
 
 // What was done on the page before this one.
-const said = sessionStorage.getItem(SAID);
-if (said !== null) {
-  sessionStorage.removeItem(SAID);
+const said = stored(SAID, "sessionStorage");
+if (said !== "") {
+  store(SAID, "", "sessionStorage");
   toast(said);
 }

@@ -1,8 +1,10 @@
 // Acknowledge and silence out of a list: asks for the reason, does it, and offers to take it back.
 
 import { send } from "./api.js";
+import { countWords } from "./counting.js";
 import { html } from "./html.js";
-import { called, countWords } from "./list_parts.js";
+import { called } from "./list_parts.js";
+import { store, stored } from "./storing.js";
 import { toast } from "./toast.js";
 import { render } from "./vendor/preact.js";
 
@@ -10,23 +12,6 @@ const STORED = "overc:author";
 const AT_ONCE = 4;
 const SPANS = [["30m", "30 minutes"], ["2h", "2 hours"], ["8h", "8 hours"], ["1d", "1 day"], ["7d", "7 days"]];
 const NAMED_MAX = 3;
-
-function stored() {
-  try {
-    return localStorage.getItem(STORED) ?? "";
-  } catch {
-    return "";
-  }
-}
-
-function store(author) {
-  try {
-    if (author) localStorage.setItem(STORED, author);
-    else localStorage.removeItem(STORED);
-  } catch {
-    // Storage may be forbidden; then the name is typed again.
-  }
-}
 
 function Names({ rows }) {
   const more = rows.length - NAMED_MAX;
@@ -55,7 +40,7 @@ function ask({ title, words, rows, verb, spans = false }) {
     <label for="question-reason">Reason</label>
     <input id="question-reason" name="reason" maxlength="500" required autocomplete="off" />
     <label for="question-author">Your name <span class="quiet">(else that of your login)</span></label>
-    <input id="question-author" name="author" maxlength="500" autocomplete="name" defaultValue=${stored()} />
+    <input id="question-author" name="author" maxlength="500" autocomplete="name" defaultValue=${stored(STORED)} />
     <p class="buttons">
       <button type="button" onClick=${() => dialog.close()}>Cancel</button>
       <button class="primary" value="yes">${verb}</button>
@@ -73,7 +58,7 @@ function ask({ title, words, rows, verb, spans = false }) {
       dialog.remove();
       if (was?.isConnected) was.focus({ preventScroll: true });
       if (!isMeant) return resolve(null);
-      store(fields.author.trim());
+      store(STORED, fields.author.trim());
       // Without one, the server takes that of the login.
       if (fields.author.trim() === "") delete fields.author;
       return resolve(fields);

@@ -8,6 +8,7 @@ import { openStream } from "./stream.js";
 
 const PAGE_ROWS = 5_000;
 const RETRY_MS = [1_000, 2_000, 5_000, 15_000];
+const TOLD_FAILURES = 3; // a shorter break, as a restart makes it, is not told
 
 /**
  * Loads all rows into a mirror while a stream may already change them. What the stream said of a
@@ -54,12 +55,14 @@ class Loading {
   async #page(after, signal) {
     for (let failures = 0; ; failures += 1) {
       try {
-        return await send("GET", `api/rows?after=${after}&limit=${PAGE_ROWS}`, undefined, {
-          limitMs: 30_000,
-          signal,
-        });
+        const path = `api/rows?after=${after}&limit=${PAGE_ROWS}`;
+        const page = await send("GET", path, undefined, { limitMs: 30_000, signal });
+        if (failures >= TOLD_FAILURES) document.dispatchEvent(new CustomEvent("overc:found"));
+        return page;
       } catch (error) {
         if (signal.aborted || error.code === 401) throw error;
+        // The first page comes before the stream, which tells of a server that is away.
+        if (failures + 1 === TOLD_FAILURES) document.dispatchEvent(new CustomEvent("overc:lost"));
         const waitMs = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)];
         await new Promise((resolve) => setTimeout(resolve, waitMs));
       }

@@ -1,7 +1,9 @@
 // A form of filters is obeyed while it is filled in: `<form data-filters>`. Without this a button
 // sends it.
 
-import { announce, refresh } from "./news.js";
+import { announce } from "./news.js";
+import { refresh } from "./swap.js";
+import { toast } from "./toast.js";
 
 const TYPING_MS = 250;
 
@@ -14,11 +16,12 @@ function address(form) {
 
 let timer = 0;
 let asked = 0;
+let isBehind = false;
 
 /** @param {HTMLFormElement} form */
 async function obey(form) {
   const wanted = address(form);
-  if (wanted === location.search) return;
+  if (wanted === location.search && !isBehind) return;
   history.replaceState(history.state, "", wanted);
   asked += 1;
   const mine = asked;
@@ -26,8 +29,13 @@ async function obey(form) {
   const answered = await refresh();
   if (mine !== asked) return;
   form.removeAttribute("aria-busy");
+  isBehind = !answered;
+  if (!answered) {
+    toast("The server does not answer, and the list is as it was. Try again.", { kind: "problem" });
+    return;
+  }
   const found = document.querySelector("main .count, main .calm");
-  if (answered && found !== null) announce(found.textContent);
+  if (found !== null) announce(found.textContent);
 }
 
 document.addEventListener("input", ({ target }) => {

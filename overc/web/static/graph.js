@@ -3,6 +3,7 @@
 import uPlot from "./vendor/uPlot.esm.js";
 import { colour } from "./look.js";
 import { BYTE_STEPS, axisTexts, valueText } from "./quantities.js";
+import { dayText, hourText } from "./times.js";
 import { hideTip, showTip } from "./tip.js";
 
 const HEIGHT_PX = 180;
@@ -12,10 +13,6 @@ const TITLES = { s: "Time", B: "Bytes", "%": "Percent", "/s": "Rate per second",
 
 /** @typedef {{label: string, times: number[], avg: (number|null)[], min: (number|null)[], max: (number|null)[]}} Series */
 /** @typedef {{unit: string, series: Series[], warn: number[], crit: number[], min: number|null, max: number|null}} Graph */
-
-const two = (number) => String(number).padStart(2, "0");
-const hourText = (date) => `${two(date.getHours())}:${two(date.getMinutes())}`;
-const dayText = (date) => date.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
 
 export function make(name, className, ...children) {
   const element = document.createElement(name);

@@ -1,7 +1,8 @@
 // The overview and the services page, as they are rendered from the mirror.
 
+import { counted, countWords } from "./counting.js";
 import { html } from "./html.js";
-import { CaredRow, Counts, counted, countWords, HostRow, MARKS_MAX, ServerRow, ServiceRow } from "./list_parts.js";
+import { CaredRow, Counts, HostRow, MARKS_MAX, ServerRow, ServiceRow } from "./list_parts.js";
 import { isEmpty, searchOf } from "./filtering.js";
 import { root } from "./api.js";
 import { columns, countOf, SHOWN } from "./problems.js";
@@ -119,7 +120,7 @@ function Tally({ lists, mirror, canChange }) {
   }
   const total = countWords(mirror.services.size, "service");
   return html`<p class="tally quiet" role="status">${isEmpty(filter) ? total : `${counted(rows.length)} of ${total}`}
-    ${canChange && filter.state === "late" && html`<a class="quiet-link" id="forget" href="${root()}forget" data-asks>Forget silent services …</a>`}
+    ${canChange && filter.state === "late" && html`<a class="quiet-link" href="${root()}forget" data-asks>Forget silent services …</a>`}
     ${!isEmpty(filter) && html`<a href="services" onClick=${(event) => {
       event.preventDefault();
       lists.setFilter({ q: "", state: "", server: "", acknowledged: "", silenced: "" });

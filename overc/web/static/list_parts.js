@@ -3,6 +3,7 @@
 
 import { Component } from "./vendor/preact.js";
 import { root } from "./api.js";
+import { counted, countWords } from "./counting.js";
 import { html } from "./html.js";
 import { hostFacts } from "./problems.js";
 import { localText, now, spanWords } from "./times.js";
@@ -13,12 +14,6 @@ export const MARKS_MAX = 100;
 
 /** For tooltips, which nothing can isolate. @param {string} text */
 export const plain = (text) => text.replace(BIDI_CONTROLS, "").trim().split(/[\r\n]/, 1)[0];
-
-/** @param {number} number */
-export const counted = (number) => number.toLocaleString("en");
-
-/** @param {number} number @param {string} noun */
-export const countWords = (number, noun) => `${counted(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 /** @param {{condition: string}} row */
 export const word = (row) => (row.condition === "none" ? "no state" : row.condition);
@@ -144,7 +139,7 @@ export const CaredRow = ({ item, place, isCursor, canChange }) =>
   </tr>`;
 
 /** The services of a server that its row shows, and how many it leaves out. */
-export function marksOf(server, services) {
+function marksOf(server, services) {
   const rows = server.rows(services);
   if (rows.length <= MARKS_MAX) return { rows, more: 0 };
   const worst = [...rows].sort((one, other) => one.weight - other.weight);

@@ -14,8 +14,9 @@ import { heights } from "./heights.js";
 import { Mirror } from "./mirror.js";
 import { columns, fold, hostItem, itemOf, listed, listedServers, renewed, showsCared } from "./problems.js";
 import { busyUntil, markPainted } from "./ready.js";
-import { isStored, store } from "./storing.js";
+import { store, stored } from "./storing.js";
 import { now } from "./times.js";
+import { toast } from "./toast.js";
 import { Component, createRef, render } from "./vendor/preact.js";
 
 const FRESH_MS = 2_500;
@@ -35,7 +36,7 @@ class Lists extends Component {
   open = new Set();
   showsCared = true;
   servers = [];
-  isWellOpen = isStored(WELL_OPEN) || new URLSearchParams(location.search).get("well") === "yes";
+  isWellOpen = stored(WELL_OPEN) === "yes" || new URLSearchParams(location.search).get("well") === "yes";
   said = "";
   list = createRef();
   serverLists = [createRef(), createRef()];
@@ -141,7 +142,7 @@ class Lists extends Component {
 
   showWell = () => {
     this.isWellOpen = !this.isWellOpen;
-    store(WELL_OPEN, this.isWellOpen);
+    store(WELL_OPEN, this.isWellOpen ? "yes" : "");
     this.releases = true;
     this.again();
   };
@@ -295,4 +296,10 @@ function show(mirror) {
   }
 }
 
-busyUntil(feed(new Mirror(), show));
+/** Only an Error of a request has words for people. @param {Error & {code?: number}} error */
+function tell(error) {
+  if (error.code === undefined) throw error;
+  toast(error.message, { kind: "problem" });
+}
+
+busyUntil(feed(new Mirror(), show).catch(tell));

@@ -1,6 +1,7 @@
 // How the page looks: the theme's switch, and the kiosk mode for a screen on the wall.
 
 import { root } from "./api.js";
+import { store } from "./storing.js";
 
 const STORED = "overc:theme";
 const THEMES = ["auto", "light", "dark"];
@@ -32,12 +33,7 @@ function themeSwitch() {
     const chosen = THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length];
     setTheme(chosen);
     showTheme(button);
-    try {
-      if (chosen === "auto") localStorage.removeItem(STORED);
-      else localStorage.setItem(STORED, chosen);
-    } catch {
-      // Storage may be forbidden; then the choice holds for this page.
-    }
+    store(STORED, chosen === "auto" ? "" : chosen);
   });
   addEventListener("storage", ({ key, newValue }) => {
     if (key !== STORED) return;

@@ -15,7 +15,7 @@ function byTrouble(one, other) {
 const byLabel = (one, other) => (one.low < other.low ? -1 : one.low > other.low ? 1 : one.id - other.id);
 
 /** web2 comes before web10. @param {string} label */
-export const naturalKey = (label) =>
+const naturalKey = (label) =>
   label.toLowerCase().replace(/\d+/g, (digits) => digits.padStart(10, "0"));
 
 /** Merges two ordered lists. */
@@ -95,7 +95,6 @@ export class Mirror extends EventTarget {
     this.alerts = 0;
     /** How many problems there are of which nobody takes care. */
     this.attention = 0;
-    this.version = 0;
     this.isWhole = false;
   }
 

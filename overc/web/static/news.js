@@ -2,8 +2,9 @@
 // has changed.
 
 import { root } from "./api.js";
+import { mark } from "./marks.js";
 import { openStream } from "./stream.js";
-import { Refresher, refresh } from "./swap.js";
+import { Refresher } from "./swap.js";
 import { clockText, localText, setNow } from "./times.js";
 
 const FALLBACK_MS = 30_000;
@@ -18,6 +19,8 @@ let shownBanners = null;
 let saidBanners = null;
 let freshAt = new Date();
 let timer = 0;
+// An answer of the stream makes a page no fresher that could not be had.
+let isBehind = false;
 
 /** For ears, when they have nothing else to listen to. @param {string} text */
 export function announce(text) {
@@ -41,18 +44,6 @@ function showAttention(count) {
   else announce(count === 1 ? "1 problem needs attention." : `${count} problems need attention.`);
 }
 
-/** @param {string} kind */
-function mark(kind) {
-  const space = "http://www.w3.org/2000/svg";
-  const svg = document.createElementNS(space, "svg");
-  svg.setAttribute("class", "mark");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(space, "use");
-  use.setAttribute("href", `#mark-banner-${kind}`);
-  svg.append(use);
-  return svg;
-}
-
 function showBanners(banners) {
   const text = JSON.stringify(banners);
   if (text === shownBanners) return;
@@ -72,7 +63,7 @@ function showBanners(banners) {
       link.textContent = one.label || "Show";
       words.append(" ", link);
     }
-    banner.append(mark(one.kind), words);
+    banner.append(mark(`banner-${one.kind}`), words);
     return banner;
   });
   document.getElementById("banners").replaceChildren(...made);
@@ -97,6 +88,7 @@ function showAsOf() {
 }
 
 const refresher = new Refresher((answered) => {
+  isBehind = !answered;
   if (answered) freshAt = new Date();
   // Where events don't come through, pages may; the stream tells of a server that is away.
   if (answered) showFound();
@@ -113,8 +105,11 @@ function fallBack(now = true) {
 function follow(stream) {
   stream.addEventListener("now", ({ detail }) => {
     setNow(detail.at);
-    freshAt = new Date();
-    showAsOf();
+    if (isBehind) refresher.want();
+    else {
+      freshAt = new Date();
+      showAsOf();
+    }
     showAttention(detail.attention);
     showBanners(detail.banners);
   });
@@ -146,9 +141,9 @@ export function begin() {
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) refresher.wake();
   });
+  document.addEventListener("overc:lost", () => showLost(freshAt));
+  document.addEventListener("overc:found", showFound);
   document.addEventListener("overc:stream", ({ detail }) => follow(detail));
   if (!("EventSource" in window)) fallBack(false);
   else if (!drivesItself) follow(openStream(wanted, { since: document.body.dataset.version }));
 }
-
-export { refresh };

@@ -20,10 +20,8 @@ async function copy(button) {
 }
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("button[data-opens], button[data-copies]");
-  if (button === null) return;
-  if (button.dataset.copies) copy(button);
-  else document.getElementById(button.dataset.opens).showModal();
+  const button = event.target.closest("button[data-copies]");
+  if (button !== null) copy(button);
 });
 
 look.begin();

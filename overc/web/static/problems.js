@@ -3,7 +3,7 @@
 // much it is. The same as overc/web/problems.py. Pure.
 
 /** So many late services of one server are one row. */
-export const HOST_MIN = 3;
+const HOST_MIN = 3;
 /** Rows of problems of which nobody takes care that are shown at first. */
 export const SHOWN = 25;
 /** More rows of what somebody takes care of wait behind their number. */

@@ -1,22 +1,11 @@
 // The settings page: tests of channels, and news of rejected keys.
 
 import { send } from "./api.js";
+import { mark } from "./marks.js";
 import { refresh } from "./swap.js";
 
 // Alert plugins have time limits of their own.
 const TEST_LIMIT_MS = 610_000;
-
-const SVG = "http://www.w3.org/2000/svg";
-
-function mark(name) {
-  const drawn = document.createElementNS(SVG, "svg");
-  drawn.setAttribute("class", `mark ${name}`);
-  drawn.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `#mark-${name}`);
-  drawn.append(use);
-  return drawn;
-}
 
 /** @param {Element} outcome @param {string} name of the mark @param {string} text */
 function show(outcome, name, text) {

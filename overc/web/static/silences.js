@@ -1,7 +1,8 @@
 // The silences page: what a new silence would match, and changes that can be taken back.
 
 import { send } from "./api.js";
-import { refresh } from "./news.js";
+import { countWords } from "./counting.js";
+import { refresh } from "./swap.js";
 import { toast } from "./toast.js";
 
 const TYPING_MS = 250;
@@ -11,8 +12,6 @@ const field = (id) => document.getElementById(id);
 
 /** @param {string} text a time of the API @returns {number} epoch seconds */
 const at = (text) => Date.parse(`${text.slice(0, 10)}T${text.slice(11, 19)}Z`) / 1000;
-
-const counted = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
 let timer = 0;
 let asked = 0;
@@ -39,8 +38,8 @@ async function preview() {
     const said = document.createElement("span");
     if (found.n_services === 0) said.textContent = "No service has such a name now.";
     else {
-      const nServices = counted(found.n_services, "service");
-      said.textContent = `Matches ${nServices} on ${counted(found.n_servers, "server")}`;
+      const nServices = countWords(found.n_services, "service");
+      said.textContent = `Matches ${nServices} on ${countWords(found.n_servers, "server")}`;
     }
     const named = document.createElement("span");
     named.className = "quiet small";

@@ -1,19 +1,19 @@
-// Choices that this browser remembers. Storage may be forbidden; then they last as long as the page.
+// Words that this browser remembers. Storage may be forbidden; then they last as long as the page.
 
-/** @param {string} name @returns {boolean} */
-export function isStored(name) {
+/** @param {string} name @param {"localStorage" | "sessionStorage"} [where] @returns {string} empty: nothing */
+export function stored(name, where = "localStorage") {
   try {
-    return localStorage.getItem(name) === "yes";
+    return window[where].getItem(name) ?? "";
   } catch {
-    return false;
+    return "";
   }
 }
 
-/** @param {string} name @param {boolean} isOn */
-export function store(name, isOn) {
+/** @param {string} name @param {string} words empty: none @param {"localStorage" | "sessionStorage"} [where] */
+export function store(name, words, where = "localStorage") {
   try {
-    if (isOn) localStorage.setItem(name, "yes");
-    else localStorage.removeItem(name);
+    if (words === "") window[where].removeItem(name);
+    else window[where].setItem(name, words);
   } catch {
     // The next page begins as if nothing had been chosen.
   }

@@ -14,7 +14,7 @@ const PEEK_MS = 30_000;
  * Dispatches CustomEvents with the decoded data as `detail`: `now`, `rows`, `changed`, `reset`;
  * `broken` when the server can't be reached ({since: Date}: when it was last heard), and `back`.
  */
-export class Stream extends EventTarget {
+class Stream extends EventTarget {
   #query;
   #source = null;
   #heardMs = Date.now();
@@ -22,7 +22,6 @@ export class Stream extends EventTarget {
   #failures = 0;
   #timer = 0;
   #graceTimer = 0;
-  #watch = 0;
   #hiddenTimer = 0;
   #isPeeking = false;
 
@@ -33,27 +32,13 @@ export class Stream extends EventTarget {
     /** The newest version that was heard of: a number, or undefined. */
     this.version = since === undefined || since === "" ? undefined : Number(since);
     this.isBroken = false;
-    this.#watch = setInterval(() => this.#look(), 5_000);
+    setInterval(() => this.#look(), 5_000);
     document.addEventListener("visibilitychange", this.#seen);
     addEventListener("online", this.#again);
     addEventListener("pageshow", this.#again);
     addEventListener("pagehide", this.#away);
     this.#open();
     this.#seen();
-  }
-
-  /** When the server was last heard. */
-  get heardAt() {
-    return new Date(this.#heardMs);
-  }
-
-  close() {
-    this.#away();
-    clearInterval(this.#watch);
-    document.removeEventListener("visibilitychange", this.#seen);
-    removeEventListener("online", this.#again);
-    removeEventListener("pageshow", this.#again);
-    removeEventListener("pagehide", this.#away);
   }
 
   #open() {
@@ -118,7 +103,7 @@ export class Stream extends EventTarget {
     this.#graceTimer = setTimeout(() => {
       this.#graceTimer = 0;
       this.isBroken = true;
-      this.#tell("broken", { since: this.heardAt });
+      this.#tell("broken", { since: new Date(this.#heardMs) });
     }, GRACE_MS);
   }
 

@@ -1,26 +1,24 @@
 // Strips of ticks: their times in local time, and in words what the pointer or the arrow keys are at.
 
 import { announce } from "./news.js";
+import { dayText, hourText } from "./times.js";
 import { hideTip, showTip } from "./tip.js";
 
 const DAY_S = 86_400;
 
-const two = (number) => String(number).padStart(2, "0");
-const hour = (date) => `${two(date.getHours())}:${two(date.getMinutes())}`;
 const day = (date) =>
   date.toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short" });
-const shortDay = (date) => date.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
 const dateOf = (at) => new Date(at * 1000);
 
 /** @param {number} at @param {number} until in epoch seconds */
 function spanText(at, until) {
   const [from, to] = [dateOf(at), dateOf(until)];
-  const ends = from.toDateString() === to.toDateString() ? hour(to) : `${shortDay(to)}, ${hour(to)}`;
+  const ends = from.toDateString() === to.toDateString() ? hourText(to) : `${dayText(to)}, ${hourText(to)}`;
   // A day of UTC is no day here, unless the zone is the same.
-  if (until - at >= DAY_S && hour(from) === "00:00") {
-    return until - at === DAY_S ? day(from) : `${shortDay(from)} – ${shortDay(to)}`;
+  if (until - at >= DAY_S && hourText(from) === "00:00") {
+    return until - at === DAY_S ? day(from) : `${dayText(from)} – ${dayText(to)}`;
   }
-  return `${day(from)}, ${hour(from)} – ${ends}`;
+  return `${day(from)}, ${hourText(from)} – ${ends}`;
 }
 
 /** @param {Element} strip @returns {{at: number, until: number, words: string}[]} */
@@ -113,7 +111,7 @@ function showLocal() {
     const byDay = "byDay" in strip.dataset;
     for (const label of strip.querySelectorAll(".axis [data-at]")) {
       const date = dateOf(Number(label.dataset.at));
-      label.textContent = byDay ? shortDay(date) : hour(date);
+      label.textContent = byDay ? dayText(date) : hourText(date);
     }
   }
 }

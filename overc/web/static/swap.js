@@ -107,7 +107,7 @@ function morphChildren(old, fresh, within) {
  * @param {Node} fresh is used up
  * @param {Element} within what is being brought up to date as a whole
  */
-export function morph(old, fresh, within = old) {
+function morph(old, fresh, within = old) {
   if (old.nodeType !== Node.ELEMENT_NODE) {
     if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
     return;
@@ -122,7 +122,7 @@ export function morph(old, fresh, within = old) {
  * Puts a fresh `<main>` in the place of the page's.
  * @param {Element} fresh
  */
-export function swap(fresh) {
+function swap(fresh) {
   const focused = document.activeElement;
   showTimes(fresh);
   morph(main(), fresh);

@@ -5,6 +5,12 @@ const SPAN = /\d+ (?:d|h|min|s)\b/;
 
 const two = (number) => String(number).padStart(2, "0");
 
+/** @param {Date} date @returns {string} `14:03` */
+export const hourText = (date) => [date.getHours(), date.getMinutes()].map(two).join(":");
+
+/** @param {Date} date @returns {string} `1 Mar` */
+export const dayText = (date) => date.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+
 /** @param {Date} date @returns {string} `14:03:09` */
 export const clockText = (date) =>
   [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":");
@@ -36,28 +42,6 @@ export const now = () => Date.now() / 1000 + aheadS;
 /** Tells what the server's clock says just now, in epoch seconds. @param {number} at */
 export function setNow(at) {
   if (Number.isFinite(at)) aheadS = at - Date.now() / 1000;
-}
-
-const ticking = new Set();
-
-function tickAll() {
-  for (const each of [...ticking]) {
-    try {
-      each();
-    } catch (error) {
-      console.error(error);
-    }
-  }
-}
-
-/**
- * Calls a function every second while the page is seen, and once when it is seen again.
- * @param {() => void} each
- * @returns {() => void} ends that
- */
-export function tick(each) {
-  ticking.add(each);
-  return () => ticking.delete(each);
 }
 
 /**
@@ -97,10 +81,9 @@ function tickSpans(within) {
   }
 }
 
-tick(() => tickSpans(document));
-setInterval(() => {
-  if (!document.hidden) tickAll();
-}, 1000);
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) tickAll();
-});
+function tick() {
+  if (!document.hidden) tickSpans(document);
+}
+
+setInterval(tick, 1000);
+document.addEventListener("visibilitychange", tick);

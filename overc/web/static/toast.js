@@ -30,7 +30,6 @@ function button(label, done, name) {
  * while the page is not seen; `u` undoes the newest.
  * @param {string} text
  * @param {{undo?: () => Promise<unknown>, kind?: "done" | "problem"}} [options]
- * @returns {{close: () => void}}
  */
 export function toast(text, { undo, kind = "done" } = {}) {
   const box = document.createElement("div");
@@ -95,7 +94,6 @@ export function toast(text, { undo, kind = "done" } = {}) {
   document.addEventListener("visibilitychange", look);
   region().append(box);
   look();
-  return { close };
 }
 
 /** Undoes what the newest message offers to undo. @returns {boolean} whether there was one */

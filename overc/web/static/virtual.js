@@ -6,14 +6,14 @@ import { html } from "./html.js";
 const OVERSCAN_PX = 400;
 
 /** Where each item begins, and the end of the last one. @returns {Float64Array} */
-export function offsets(items, heightOf) {
+function offsets(items, heightOf) {
   const found = new Float64Array(items.length + 1);
   for (let i = 0; i < items.length; i += 1) found[i + 1] = found[i] + heightOf(items[i]);
   return found;
 }
 
 /** The place of the item at a height. @param {ArrayLike<number>} starts @param {number} y */
-export function placeAt(starts, y) {
+function placeAt(starts, y) {
   let low = 0;
   let high = starts.length - 2;
   while (low < high) {
