@@ -71,6 +71,16 @@ def test_a_list_that_is_refused_says_why(
     expect(page.locator(".toast.problem")).to_contain_text("You are not logged in any more.")
 
 
+def test_a_fault_of_ours_is_no_secret(
+    open_page: OpenPage, page: Page, complaints: Complaints
+) -> None:
+    complaints.expect("uncaught: TypeError")
+    page.route(ROWS, lambda route: route.fulfill(body="{}"))
+    with page.expect_event("pageerror"):
+        open_page("services", page)
+    expect(page.locator(".toast")).to_have_count(0)
+
+
 def test_a_filter_that_can_t_be_obeyed_says_so(
     monitor: Monitor, open_page: OpenPage, complaints: Complaints
 ) -> None:

@@ -9,10 +9,10 @@ function done() {
 }
 
 /** The page is not ready before this promise has ended, however it ends. Call it while a module loads.
- * @param {Promise<unknown>} promise */
+ * What went wrong in it is still told in the console. @param {Promise<unknown>} promise */
 export function busyUntil(promise) {
   waiting += 1;
-  promise.then(done, done);
+  promise.finally(done);
 }
 
 /** Set a performance mark once the browser has painted what is in the page now.
