@@ -92,19 +92,6 @@ def test_rows_keep_their_places_while_they_are_used(
     expect(page.locator(".news")).to_have_count(0)
 
 
-def test_rows_find_their_places_when_the_pointer_leaves(
-    monitor: Monitor, open_page: OpenPage, server: str
-) -> None:
-    monitor.reports([(server, a_service(name)) for name in ("disk", "load")])
-    page = open_page(only(server))
-    row(page, "load").locator(".info").hover()
-    monitor.report(server, "load", "WARN", "high")
-    expect(row(page, "load")).to_contain_text("high")
-    assert names(page) == ["disk", "load"]
-    page.mouse.move(5, 5)
-    expect(page.locator(".services tbody tr .what").first).to_have_text("load")
-
-
 def test_the_filter_is_in_the_url(monitor: Monitor, open_page: OpenPage, server: str) -> None:
     monitor.report(server, "disk", "FAIL", "Full up")
     monitor.report(server, "load", "WARN", "high")
