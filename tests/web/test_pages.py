@@ -250,11 +250,12 @@ def test_all_well() -> None:
 @pytest.mark.parametrize("lag_s, shown", [(0, False), (5, False), (6, True), (3600, True)])
 def test_a_watchdog_that_is_behind_shows_a_banner(lag_s: int, shown: bool) -> None:
     one = status(server(1, "a", service(1, "s", state("OK"))), lag_s=lag_s)
+    behind = Glance(lag_s=lag_s)
     pages = [
         overview(one, now_at=NOW_AT, base_url=BASE_URL),
         services(one, now_at=NOW_AT),
-        PAGES.server(one, {"alerts": []}, now_at=NOW_AT),
-        PAGES.service(one, [], {"alerts": []}, now_at=NOW_AT, base_url=BASE_URL),
+        PAGES.server(one, {"alerts": []}, now_at=NOW_AT, glance=behind),
+        PAGES.service(one, [], {"alerts": []}, now_at=NOW_AT, base_url=BASE_URL, glance=behind),
     ]
     assert [f"The watchdog is {span_words(lag_s)} behind" in html for html in pages] == [shown] * 4
 
