@@ -333,9 +333,14 @@ class Dashboard:
         **named: Any,
     ) -> Answer:
         """`version`: of what is shown, from before it was read. `glance`: if it has been read."""
+        if version is None:
+            # For the number of problems in the title.
+            await self._board.refresh()
         if glance is None:
             glance = await self._insight.glance()
-        glance = replace(glance, lag_s=self._lag_s(), version=version)
+        glance = replace(
+            glance, lag_s=self._lag_s(), version=version, attention=self._board.attention
+        )
         now_at = self._clock.wall()
         # A page of thousands of services takes a good part of a second: not on the reactor.
         page = await deferToThread(render, *values, now_at=now_at, glance=glance, **named)

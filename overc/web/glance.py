@@ -31,6 +31,8 @@ class Glance:
     """How many alerts each alert plugin lost lately."""
     lag_s: float = 0
     """By how much the watchdog is behind."""
+    attention: int | None = None
+    """How many problems there are of which nobody takes care; None: that is not known."""
     version: int | None = None
     """Of what the page shows: its stream tells what came after it."""
     told: Mapping[int, Sequence[str]] = field(default_factory=dict)

@@ -12,6 +12,13 @@ _ICON = (
 )
 
 
+def icon_name(count: int) -> str:
+    """Return the file of the icon for so many problems."""
+    if count == 0:
+        return "icon.svg"
+    return f"icon-{count if count <= COUNTED_MAX else 'many'}.svg"
+
+
 def counting_icons() -> dict[str, bytes]:
     """Return the files of the icons, by their names; more problems than nine are many."""
     icons = {

@@ -21,6 +21,7 @@ from overc.web import listing, settings_view
 from overc.web.alert_log import COUNTED_MAX, AlertSearch, Found
 from overc.web.banners import banners
 from overc.web.glance import Glance
+from overc.web.icons import icon_name
 from overc.web.listing import Filter, Look
 from overc.web.matching import Match
 from overc.web.problems import problems
@@ -398,6 +399,8 @@ class Pages:
             root=root,
             rendered_at=None if now_at is None else utc_text(now_at),
             version=glance.version,
+            attention=glance.attention,
+            icon=icon_name(glance.attention or 0),
             rendered_epoch=None if now_at is None else round(now_at, 3),
             banners=[] if now_at is None else banners(glance, glance.lag_s, now_at),
             **values,

@@ -69,6 +69,49 @@ def test_title_and_icon_count_the_problems(open_page: OpenPage, monitor: Monitor
         assert page.request.get(f"{monitor.url}ui/static/{name}").ok
 
 
+def test_title_and_icon_are_right_from_the_first_paint(
+    new_page: NewPage, open_page: OpenPage, monitor: Monitor, complaints: Complaints
+) -> None:
+    complaints.expect("ERR_FAILED")
+    monitor.report("(1) rack", "power", "FAIL", "cut")
+    path = f"server/{monitor.server_id('(1) rack')}"
+    plain, deaf = new_page(java_script_enabled=False), new_page()
+    plain.goto(f"{monitor.url}ui/{path}")
+    deaf.route("**/api/live?*", lambda route: route.abort())
+    open_page(path, deaf)
+    for page in (plain, deaf):
+        expect(page).to_have_title("(1) (1) rack · OverC")
+        icon = page.locator('link[rel="icon"]')
+        expect(icon).to_have_attribute("href", re.compile(r"/icon-1\.svg$"))
+    # Also where nothing else on the page is about services.
+    monitor.report("(1) rack", "fan", "WARN", "slow")
+    plain.goto(f"{monitor.url}ui/settings")
+    expect(plain).to_have_title("(2) Settings · OverC")
+    monitor.report("(1) rack", "fan", "OK", "fast")
+    # A page that is renewed is not counted twice, and the number goes when the problem does.
+    deaf.unroute("**/api/live?*")
+    monitor.report("(1) rack", "power", "FAIL", "cut for good")
+    expect(deaf.locator("main")).to_contain_text("cut for good")
+    expect(deaf).to_have_title("(1) (1) rack · OverC")
+    monitor.report("(1) rack", "power", "OK", "on")
+    expect(deaf).to_have_title("(1) rack · OverC")
+    expect(deaf.locator('link[rel="icon"]')).to_have_attribute("href", re.compile(r"/icon\.svg$"))
+
+
+def test_the_title_counts_where_no_events_come(
+    open_page: OpenPage, page: Page, monitor: Monitor
+) -> None:
+    page.add_init_script("delete window.EventSource")
+    page.clock.install()
+    open_page("silences", page)
+    expect(page).to_have_title("Silences · OverC")
+    monitor.report("rack2", "power", "FAIL", "cut")
+    # It is fetched anew at times.
+    page.clock.run_for(31_000)
+    expect(page).to_have_title("(1) Silences · OverC")
+    monitor.report("rack2", "power", "OK", "on")
+
+
 def test_a_broken_connection(open_page: OpenPage, monitor: Monitor, complaints: Complaints) -> None:
     complaints.expect(CONNECTION_LOST)
     page = open_page("alerts")

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from overc.web import pages as pages_module
-from overc.web.icons import COUNTED_MAX, counting_icons
+from overc.web.icons import COUNTED_MAX, counting_icons, icon_name
 
 STATIC = Path(pages_module.__file__).parent / "static"
 SCHEMES = ("light", "dark")
@@ -90,3 +90,8 @@ def test_there_is_an_icon_for_each_count() -> None:
         shown = "".join(ElementTree.fromstring(content).itertext()).strip()
         assert shown == ("9+" if "many" in name else name.removeprefix("icon-")[:-4])
     assert not set(icons) & {file.name for file in STATIC.iterdir()}
+
+
+def test_pages_name_icons_that_there_are() -> None:
+    assert icon_name(0) == "icon.svg"
+    assert {icon_name(count) for count in range(1, COUNTED_MAX + 3)} == set(counting_icons())

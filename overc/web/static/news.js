@@ -4,7 +4,7 @@
 import { root } from "./api.js";
 import { mark } from "./marks.js";
 import { openStream } from "./stream.js";
-import { Refresher } from "./swap.js";
+import { Refresher, titleOf } from "./swap.js";
 import { clockText, localText, setNow } from "./times.js";
 
 const FALLBACK_MS = 30_000;
@@ -13,8 +13,7 @@ const ICON_MAX = 9;
 const lost = document.getElementById("lost");
 const wanted = document.body.dataset.live || "";
 const drivesItself = wanted.includes("rows=yes");
-let pageTitle = document.title;
-let attention = null;
+let { title: pageTitle, attention } = titleOf(document);
 let shownBanners = null;
 let saidBanners = null;
 let freshAt = new Date();
@@ -135,7 +134,9 @@ function follow(stream) {
 export function begin() {
   setNow(Number(document.documentElement.dataset.at || NaN));
   document.addEventListener("overc:title", ({ detail }) => {
-    pageTitle = detail;
+    pageTitle = detail.title;
+    // The stream may have told of more since the page was made.
+    if (timer !== 0 && detail.attention !== null) showAttention(detail.attention);
     showTitle();
   });
   document.addEventListener("visibilitychange", () => {

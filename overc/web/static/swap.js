@@ -119,6 +119,21 @@ function morph(old, fresh, within = old) {
 }
 
 /**
+ * How many problems need attention, as a page of the server says it, and its title without that.
+ * @param {Document} page
+ * @returns {{title: string, attention: number | null}}
+ */
+export function titleOf({ title, documentElement }) {
+  const { attention } = documentElement.dataset;
+  if (attention === undefined) return { title, attention: null };
+  const counted = `(${attention}) `;
+  return {
+    title: title.startsWith(counted) && attention !== "0" ? title.slice(counted.length) : title,
+    attention: Number(attention),
+  };
+}
+
+/**
  * Puts a fresh `<main>` in the place of the page's.
  * @param {Element} fresh
  */
@@ -154,7 +169,7 @@ export async function refresh() {
   if (fresh === null || !(reply.ok || reply.status === 404)) return false;
   await whenReleased();
   swap(document.adoptNode(fresh));
-  document.dispatchEvent(new CustomEvent("overc:title", { detail: next.title }));
+  document.dispatchEvent(new CustomEvent("overc:title", { detail: titleOf(next) }));
   return true;
 }
 
