@@ -49,6 +49,8 @@ function themeSwitch() {
 export function colour(token) {
   const probe = document.createElement("span");
   probe.style.color = `var(${token})`;
+  // A canvas is painted as we say; forced colours would make its lines and its grid the same.
+  probe.style.forcedColorAdjust = "none";
   document.body.append(probe);
   const found = getComputedStyle(probe).color;
   probe.remove();
