@@ -1,4 +1,4 @@
-"""Screens of other kinds: the colours that a system forces."""
+"""Screens of other kinds: the colours that a system forces, and the screen on the wall."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ SHAPE_RATIO = 3.0
 """WCAG 2.2 AA: of what has to be seen, and is no text."""
 
 STATES = ("OK", "WARN", "FAIL", "UNK")
+
+WAKE_LOCK = """
+window.asked = [];
+Object.defineProperty(navigator, "wakeLock", {value: {request: async (kind) => {
+  asked.push(kind);
+  if (!ANSWERS) throw new DOMException("the battery is low", "NotAllowedError");
+}}});
+window.see = (isSeen) => {
+  Object.defineProperty(document, "hidden", {value: !isSeen, configurable: true});
+  document.dispatchEvent(new Event("visibilitychange"));
+};
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,3 +103,31 @@ def test_forced_colours_leave_states_apart(open_page: OpenPage, forced: Page) ->
 
 
 ID = "dot => dot.closest('a').href.split('/').at(-1)"
+
+
+def asked(page: Page) -> int:
+    kinds: list[str] = page.evaluate("asked")
+    assert set(kinds) <= {"screen"}
+    return len(kinds)
+
+
+@pytest.mark.parametrize("answers", ["true", "false"])
+def test_a_screen_on_the_wall_stays_awake(answers: str, open_page: OpenPage, page: Page) -> None:
+    page.add_init_script(WAKE_LOCK.replace("ANSWERS", answers))
+    open_page("alerts", page)
+    assert asked(page) == 0
+    # Where it is refused, the page goes on without a complaint.
+    open_page("alerts?kiosk=1", page)
+    assert asked(page) == 1
+    # A page that is not seen loses it, and may not ask for it.
+    page.evaluate("see(false)")
+    assert asked(page) == 1
+    page.evaluate("see(true)")
+    assert asked(page) == 2
+
+
+def test_a_browser_that_can_t_keep_a_screen_awake(open_page: OpenPage, page: Page) -> None:
+    page.add_init_script("Object.defineProperty(navigator, 'wakeLock', {value: undefined})")
+    open_page("alerts?kiosk=1", page)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.get_by_role("heading", name="Alerts")).to_be_visible()
