@@ -50,6 +50,7 @@ from overc.web.attention import Attention
 from overc.web.dashboard import Dashboard
 from overc.web.forms import Forms
 from overc.web.health import Health
+from overc.web.histories import Histories
 from overc.web.insight import Insight
 from overc.web.items import Items
 from overc.web.limits import LimitedSite
@@ -210,7 +211,7 @@ def make_server(
         key_refused=rejections.note, stored=live.nudge,
     )  # fmt: skip
     retention = Retention(chosen.keep_history_s, chosen.keep_alerts_s, chosen.keep_rollups_s)
-    housekeeping = Housekeeping(reactor, store, clock, retention)
+    housekeeping = Housekeeping(reactor, store, clock, retention, chosen.expectations)
     pulse = Pulse(store, clock, watchdog)
     attention = Attention(store, clock, intake, trial, insight, chosen.timezone, care_changed)
     warnings = start_warnings(chosen)
@@ -223,7 +224,16 @@ def make_server(
     items = Items(store, recorder, snapshot, clock, intake.forget)
     about = About(store, clock, pulse, rejected, set_up(chosen, node, warnings))
     dashboard = Dashboard(
-        store, snapshot, clock, watchdog.lag_s, Pages(), insight, board, items, about
+        store,
+        snapshot,
+        Histories(store, clock, chosen.expectations),
+        clock,
+        watchdog.lag_s,
+        Pages(),
+        insight,
+        board,
+        items,
+        about,
     )
     sight = Sight(snapshot, clock)
     api_gate = Gate(chosen.api_auth, chosen.access, chosen.url, is_api=True)

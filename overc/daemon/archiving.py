@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from overc.daemon import rollups
-from overc.daemon.rollups import DAY_S, HOUR_S, Durations, S, StateRow, ValueKey, Values
+from overc.daemon.expectations import Expectations
+from overc.daemon.rollups import DAY_S, HOUR_S, Durations, Hold, S, StateRow, ValueKey, Values
 from overc.daemon.store import archive
 from overc.daemon.store.archive import (
     PERF_BUCKETS,
@@ -19,6 +20,7 @@ from overc.daemon.store.archive import (
     Buckets,
     Key,
     Progress,
+    Promise,
     Series,
     Sums,
 )
@@ -62,7 +64,7 @@ class FoldedBatch(NamedTuple):
     """The hours of each."""
 
 
-def find_states(tx: Transaction, newest_id: int) -> FoldedBatch | None:
+def find_states(tx: Transaction, expectations: Expectations, newest_id: int) -> FoldedBatch | None:
     """Fold the states that come next, up to one; None: there are none."""
     progress = archive.read_progress(tx)
     up_to_id = progress["states"].up_to
@@ -75,7 +77,10 @@ def find_states(tx: Transaction, newest_id: int) -> FoldedBatch | None:
     kept = archive.timelines(tx, service_ids)
     folded = rollups.fold(
         states,
-        archive.periods(tx, service_ids),
+        {
+            id_: hold_of(promise, expectations)
+            for id_, promise in archive.promises(tx, service_ids).items()
+        },
         {id_: rollups.parse_timeline(points) for id_, points in kept.items()},
         up_to_id,
         BUCKETS_MAX,
@@ -97,6 +102,12 @@ def find_states(tx: Transaction, newest_id: int) -> FoldedBatch | None:
     )
 
 
+def hold_of(promise: Promise, expectations: Expectations) -> Hold:
+    """Return for how long states of a service hold, as it is now expected of the service."""
+    calendar = expectations.of(promise.server, promise.name).calendar
+    return Hold(promise.period_s, promise.grace_s, calendar)
+
+
 def store_states(tx: Transaction, batch: FoldedBatch) -> bool:
     """Write what was folded; False, and nothing written, when the snapshot does not hold any more.
 
@@ -104,7 +115,7 @@ def store_states(tx: Transaction, batch: FoldedBatch) -> bool:
     """
     if not archive.same_progress(tx, batch.progress):
         return False
-    left = archive.periods(tx, sorted(batch.timelines))
+    left = archive.promises(tx, sorted(batch.timelines))
     archive.save_timelines(tx, {id_: t for id_, t in batch.timelines.items() if id_ in left})
     names = [name for name in batch.new_series if name[0] in left]
     rows = [(*name, rollups.day_of(max(batch.new_series[name]))) for name in names]

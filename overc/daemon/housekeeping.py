@@ -23,6 +23,7 @@ from twisted.internet.defer import ensureDeferred
 
 from overc.clock import Clock
 from overc.daemon import archiving
+from overc.daemon.expectations import Expectations
 from overc.daemon.rest import Rest
 from overc.daemon.rounds import Rounds
 from overc.daemon.store import archive
@@ -66,11 +67,19 @@ class Retention(NamedTuple):
 class Housekeeping(Service):
     """The LoopingCall that does not die: what a round raises is logged, and the next one runs."""
 
-    def __init__(self, reactor: Any, store: Store, clock: Clock, retention: Retention) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        store: Store,
+        clock: Clock,
+        retention: Retention,
+        expectations: Expectations,
+    ) -> None:
         self._reactor = reactor
         self._store = store
         self._clock = clock
         self._retention = retention
+        self._expectations = expectations
         self._rounds = Rounds(
             reactor,
             log,
@@ -136,7 +145,10 @@ class Housekeeping(Service):
 
     async def _roll_up(self) -> bool:
         batch = await self._store.read(
-            "read what is to be rolled up", archiving.find_states, self._settled_id
+            "read what is to be rolled up",
+            archiving.find_states,
+            self._expectations,
+            self._settled_id,
         )
         if batch is None:
             return False

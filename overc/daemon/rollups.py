@@ -2,13 +2,17 @@
 
 Note [Known time]
 ~~~~~~~~~~~~~~~~~
-A report says how a service is and promises the next one within a period. So a state holds from when
-it was seen until the next one was, and no longer than its period, nor than HOLD_MAX_S. What lies
-between the end of the period and the next state is unknown and counts for no state; an hour of
-which less than 3,600 s are counted was not known entirely. The time of the newest state counts as
-soon as the next one is there. As the history does not hold periods, the service's present one is
-taken when the state is folded. A service without a period has promised nothing: its states have no
-duration.
+A report says how a service is and promises the next one within a period, or by the calendar that
+awaits it. So a state holds from when it was seen until the next one was, and no longer than its
+promise, nor than HOLD_MAX_S. What lies between the end of the promise and the next state is unknown
+and counts for no state; an hour of which less than 3,600 s are counted was not known entirely. The
+time of the newest state counts as soon as the next one is there. As the history does not hold
+promises, the service's present one is taken when the state is folded. A service without a period
+has promised nothing: its states have no duration.
+
+To a calendar's time belongs its grace: a job that starts then reports when it is done. To a period
+it does not, since a backlog takes its place in time that is unknown (Note [Late arrivals]), and a
+long grace would leave it none.
 
 Note [Late arrivals]
 ~~~~~~~~~~~~~~~~~~~~
@@ -29,12 +33,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 from overc.daemon import perfdata
+from overc.daemon.calendars import Calendar
 
 HOUR_S = 3600
 DAY_S = 86400
 
 HOLD_MAX_S = 31 * DAY_S
-"""No state holds longer, whatever its period."""
+"""No state holds longer, whatever is promised."""
 
 GAP_KEPT_S = 31 * DAY_S
 """A gap is forgotten when the newest state is so much younger than its end."""
@@ -53,6 +58,34 @@ class StateRow(NamedTuple):
     seen_at: float
     state: str
     info: str
+
+
+class Hold(NamedTuple):
+    """What is promised with each state of a service, and so for how long one is known to hold."""
+
+    period_s: int | None
+    """None: nothing is promised."""
+    grace_s: float = 0.0
+    calendar: Calendar | None = None
+    """In place of the period."""
+
+    def ends_at(self, seen_at: float) -> float:
+        """Return when a state holds no longer if no other one follows: the service is late then."""
+        if self.period_s is None:
+            return seen_at
+        return self._promised_at(seen_at, self.period_s) + self.grace_s
+
+    def counts_until(self, seen_at: float) -> float:
+        """Return the same as roll-ups count it: see Note [Known time]."""
+        if self.period_s is None:
+            return seen_at
+        promised_at = self._promised_at(seen_at, self.period_s)
+        if self.calendar is not None:
+            promised_at += self.grace_s
+        return min(promised_at, seen_at + HOLD_MAX_S)
+
+    def _promised_at(self, seen_at: float, period_s: int) -> float:
+        return seen_at + period_s if self.calendar is None else self.calendar.next_after(seen_at)
 
 
 class Durations(NamedTuple):
@@ -138,14 +171,14 @@ class Folded(NamedTuple):
 
 def fold(
     states: Iterable[StateRow],
-    periods_s: Mapping[int, int | None],
+    holds: Mapping[int, Hold],
     timelines: Mapping[int, Timeline],
     up_to_id: int,
     buckets_max: int,
 ) -> Folded:
     """Fold states, in the order of their ids.
 
-    States of services that are not in `periods_s` are passed over: the service is gone.
+    States of services that are not in `holds` are passed over: the service is gone.
     `up_to_id` is returned where there are no states. Stops early, after the state with which the
     buckets get to be `buckets_max` or more.
     """
@@ -155,12 +188,12 @@ def fold(
     for row in states:
         up_to_id = row.id
         service_id = row.service_id
-        if service_id not in periods_s:
+        if service_id not in holds:
             continue
-        period_s = min(periods_s[service_id] or 0, HOLD_MAX_S)
         seen_ms = round(row.seen_at * 1000)
+        expires_ms = round(holds[service_id].counts_until(seen_ms / 1000) * 1000)
         before = changed.get(service_id, timelines.get(service_id, ()))
-        changed[service_id], spans = place(before, row.state, seen_ms, seen_ms + period_s * 1000)
+        changed[service_id], spans = place(before, row.state, seen_ms, expires_ms)
         for state, start_ms, end_ms, sign in spans:
             for starts_at, part_ms in _by_hour(start_ms, end_ms):
                 known = durations.get((starts_at, service_id), _NONE)

@@ -157,6 +157,7 @@ class Dashboard:
         self,
         store: Store,
         snapshot: Snapshot,
+        histories: Histories,
         clock: Clock,
         lag_s: Callable[[], float],
         pages: Pages,
@@ -171,7 +172,7 @@ class Dashboard:
         self._lag_s = lag_s
         self._pages = pages
         self._insight = insight
-        self._histories = Histories(store, clock)
+        self._histories = histories
         self._alert_log = AlertLog(store, clock)
         self._board = board
         self._items = items

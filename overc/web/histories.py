@@ -12,14 +12,14 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from overc.clock import Clock
-from overc.daemon import rollups
+from overc.daemon import archiving, rollups
 from overc.daemon.alerting.explaining import Explanation
-from overc.daemon.rollups import DAY_S, HOUR_S, Durations, StateRow, Values
+from overc.daemon.expectations import Expectations
+from overc.daemon.rollups import DAY_S, HOUR_S, Durations, Hold, StateRow, Values
 from overc.daemon.snapshot import Selection
 from overc.daemon.store import archive, past, status, told
-from overc.daemon.store.archive import PERF_BUCKETS, STATE_BUCKETS, Buckets, Sums
+from overc.daemon.store.archive import PERF_BUCKETS, STATE_BUCKETS, Buckets, Promise, Sums
 from overc.daemon.store.engine import Row, Store, Transaction
-from overc.daemon.store.past import Promise
 from overc.daemon.store.status import AlertView
 from overc.web import graphs, service_view, shapes, timeline, timeline_json
 from overc.web.access import Refusal
@@ -67,9 +67,10 @@ class ServicePage(NamedTuple):
 class Histories:
     """For the dashboard. What is asked for by an id that is not there is None."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, expectations: Expectations) -> None:
         self._store = store
         self._clock = clock
+        self._expectations = expectations
         # These are the longest reads there are, and the watchdog needs a reader too.
         self._turns = Turns(WAITING_MAX)
 
@@ -86,7 +87,7 @@ class Histories:
 
         def read(tx: Transaction) -> ServicePage | None:
             for promise in past.promises_of_service(tx, service_id):
-                return _service_page(tx, promise, hours, now_at, why)
+                return _service_page(tx, promise, self._expectations, hours, now_at, why)
             return None
 
         return await self._read("read a history", read)
@@ -120,7 +121,8 @@ class Histories:
 
         def read(tx: Transaction) -> tuple[ServerView, Json]:
             promises = past.promises_of_server(tx, server_id)[:STRIPS_MAX]
-            strips = rolled_strips(tx, promises, timeline.grid(hours, now_at, HOUR_S))
+            grid = timeline.grid(hours, now_at, HOUR_S)
+            strips = rolled_strips(tx, promises, self._expectations, grid)
             alerts = status.alerts(tx, server_id, None, now_at - hours * HOUR_S) or []
             shown = alerts[:ALERTS_MAX]
             registered_at = past.registered_at(tx, server_id)
@@ -145,11 +147,12 @@ class Histories:
             if selected.service_id is not None:
                 grid = timeline.grid(hours, now_at)
                 [promise] = past.promises_of_service(tx, selected.service_id)
-                return timeline_json.service(read_strip(tx, promise, grid))
+                return timeline_json.service(read_strip(tx, promise, self._expectations, grid))
             assert selected.server_id is not None
             promises = past.promises_of_server(tx, selected.server_id)[:STRIPS_MAX]
             grid = timeline.grid(hours, now_at, HOUR_S)
-            return timeline_json.server(grid, rolled_strips(tx, promises, grid))
+            strips = rolled_strips(tx, promises, self._expectations, grid)
+            return timeline_json.server(grid, strips)
 
         return await self._read("read timelines", read)
 
@@ -173,7 +176,12 @@ class Histories:
 
 
 def _service_page(
-    tx: Transaction, promise: Promise, hours: float, now_at: float, why: Explanation | None
+    tx: Transaction,
+    promise: Promise,
+    expectations: Expectations,
+    hours: float,
+    now_at: float,
+    why: Explanation | None,
 ) -> ServicePage:
     since_at = now_at - hours * HOUR_S
     # One more says that there are more.
@@ -184,7 +192,7 @@ def _service_page(
     alerts = status.alerts(tx, None, promise.id, since_at) or []
     listed = alerts[:ALERTS_MAX]
     ids = [alert.id for alert in listed]
-    strip = read_strip(tx, promise, timeline.grid(hours, now_at))
+    strip = read_strip(tx, promise, expectations, timeline.grid(hours, now_at))
     rolled = _rolled_graphs(tx, promise, timeline.grid(hours, now_at, HOUR_S))
     return ServicePage(
         ServiceView(
@@ -200,16 +208,16 @@ def _service_page(
     )
 
 
-def read_strip(tx: Transaction, promise: Promise, grid: Grid) -> Strip:
+def read_strip(tx: Transaction, promise: Promise, expectations: Expectations, grid: Grid) -> Strip:
     if grid.needs_states:
         rows = past.seen(tx, promise.id, grid.starts_at, SEEN_MAX)
         if len(rows) < SEEN_MAX:
-            hold_s = None if promise.period_s is None else promise.period_s + promise.grace_s
+            hold = archiving.hold_of(promise, expectations)
             states = [(seen_at, state) for _, seen_at, state in sorted(rows)]
-            return timeline.from_states(grid, states, hold_s, late=promise.timed_out)
+            return timeline.from_states(grid, states, hold, late=promise.timed_out)
         hours = (grid.ends_at - grid.starts_at) / HOUR_S
         grid = timeline.grid(hours, grid.now_at, HOUR_S)
-    return rolled_strips(tx, [promise], grid)[promise.id]
+    return rolled_strips(tx, [promise], expectations, grid)[promise.id]
 
 
 def read_graphs(tx: Transaction, promise: Promise, grid: Grid) -> list[Graph]:
@@ -230,7 +238,9 @@ def read_graphs(tx: Transaction, promise: Promise, grid: Grid) -> list[Graph]:
     return _rolled_graphs(tx, promise, grid)
 
 
-def rolled_strips(tx: Transaction, promises: Sequence[Promise], grid: Grid) -> dict[int, Strip]:
+def rolled_strips(
+    tx: Transaction, promises: Sequence[Promise], expectations: Expectations, grid: Grid
+) -> dict[int, Strip]:
     ids = [promise.id for promise in promises]
     known = _sums(tx, STATE_BUCKETS, ids, grid)
     new = _by_service(past.unfolded(tx, ids, perfdata=False))
@@ -242,7 +252,7 @@ def rolled_strips(tx: Transaction, promises: Sequence[Promise], grid: Grid) -> d
             promise.id,
             rollups.parse_timeline(points.get(promise.id, "")),
             new.get(promise.id, ()),
-            promise.period_s,
+            archiving.hold_of(promise, expectations),
             grid.now_at,
             late=promise.timed_out,
         ).items():
@@ -261,7 +271,8 @@ def _rolled_graphs(tx: Transaction, promise: Promise, grid: Grid) -> list[Graph]
             (at // bucket_s * bucket_s, Values(*of)) for at, of in known.get(one.id, {}).items()
         )
     new = _by_service(past.unfolded(tx, [promise.id])).get(promise.id, ())
-    folded = rollups.fold(new, {promise.id: promise.period_s}, {}, 0, len(new) * HOUR_S)
+    # Its values alone are wanted, and no promise matters to them.
+    folded = rollups.fold(new, {promise.id: Hold(None)}, {}, 0, len(new) * HOUR_S)
     for key, one_value in folded.values.items():
         if key.starts_at < grid.starts_at:
             continue

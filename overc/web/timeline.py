@@ -1,9 +1,10 @@
 """A service's states over a range of time, as ticks of equal length. Pure.
 
 Where the history lies in full, a state holds from when it was seen until the next one was, at the
-latest until the next report was overdue: period and grace after it. What comes after that is known
-to nobody and is called "no report". Older time comes from roll-ups, which know the seconds in each
-state, but not their order: see Note [Known time] in overc/daemon/rollups.py.
+latest until the next report was overdue: period and grace after it, or the next time of a calendar
+and its grace. What comes after that is known to nobody and is called "no report". Older time comes
+from roll-ups, which know the seconds in each state, but not their order: see Note [Known time] in
+overc/daemon/rollups.py.
 
 Availability is the share of OK and WARN in the time that is known.
 """
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from overc.daemon import rollups
-from overc.daemon.rollups import DAY_S, HOUR_S, STATES, Durations, StateRow
+from overc.daemon.rollups import DAY_S, HOUR_S, STATES, Durations, Hold, StateRow
 from overc.web.words import span_words
 
 TICKS_MAX = 96
@@ -156,17 +157,16 @@ def summary(strip: Strip) -> str:
 
 
 def from_states(
-    grid: Grid, states: Iterable[tuple[float, str]], hold_s: float | None, *, late: bool
+    grid: Grid, states: Iterable[tuple[float, str]], hold: Hold, *, late: bool
 ) -> Strip:
     """Lay states, each with the time when it was seen, in any order, on a grid.
 
-    `hold_s`: for how long a state is known to hold; None: for no time at all. `late`: no report
-    came after the last one in time. Else it holds until now, since the watchdog says so.
+    `late`: no report came after the last one in time. Else it holds until now, since the watchdog
+    says so.
     """
-    if hold_s is None:
+    if hold.period_s is None:
         return _strip(grid, {}, None)
     now_ms = round(grid.now_at * 1000)
-    hold_ms = round(hold_s * 1000)
     # Of states seen at one moment the one that came last counts.
     seen = sorted({min(round(at * 1000), now_ms): state for at, state in states}.items())
     size_ms = grid.tick_s * 1000
@@ -174,7 +174,9 @@ def from_states(
     for place, (seen_ms, state) in enumerate(seen):
         is_last = place == len(seen) - 1
         next_ms = now_ms if is_last else seen[place + 1][0]
-        ends_ms = next_ms if is_last and not late else min(next_ms, seen_ms + hold_ms)
+        ends_ms = next_ms
+        if late or not is_last:
+            ends_ms = min(next_ms, round(hold.ends_at(seen_ms / 1000) * 1000))
         for start_ms, end_ms in _parts(seen_ms, ends_ms, size_ms):
             _add(known, start_ms // size_ms * grid.tick_s, state, end_ms - start_ms)
     return _strip(grid, known, seen[0][0] if seen else None)
@@ -203,7 +205,7 @@ def recent_sums(
     service_id: int,
     timeline: rollups.Timeline,
     states: Sequence[StateRow],
-    period_s: int | None,
+    hold: Hold,
     now_at: float,
     *,
     late: bool,
@@ -213,11 +215,11 @@ def recent_sums(
     `timeline` is what the roll-ups were folded up to, `states` are those that came since.
     """
     folded = rollups.fold(
-        states, {service_id: period_s}, {service_id: timeline}, 0, len(states) * HOUR_S
+        states, {service_id: hold}, {service_id: timeline}, 0, len(states) * HOUR_S
     )
     sums = {at: one for (at, _), one in folded.durations.items()}
     points = folded.timelines.get(service_id, timeline)
-    if points and points[-1].state and period_s is not None:
+    if points and points[-1].state and hold.period_s is not None:
         newest, now_ms = points[-1], round(now_at * 1000)
         ends_ms = min(newest.expires_ms, now_ms)
         if not late:

@@ -9,6 +9,7 @@ from contract.conftest import Stores
 from contract.nodes import Database, Node, a_report, a_state
 
 from overc.daemon import archiving
+from overc.daemon.expectations import Expectations
 from overc.daemon.rollups import DAY_S
 from overc.daemon.store import archive
 from overc.daemon.store.archive import PERF_BUCKETS, STATE_BUCKETS
@@ -16,11 +17,12 @@ from overc.daemon.store.engine import Store
 from overc.model import State
 
 ALL = 10**9
+NO_RULES = Expectations()
 
 
-async def roll_up(store: Store, now_at: float) -> None:
+async def roll_up(store: Store, now_at: float, expectations: Expectations = NO_RULES) -> None:
     """Do all that there is to do, in batches."""
-    while batch := await store.read("fold", archiving.find_states, ALL):
+    while batch := await store.read("fold", archiving.find_states, expectations, ALL):
         assert await store.write("store", archiving.store_states, batch)
     for kind in (STATE_BUCKETS, PERF_BUCKETS):
         while day := await store.read("sum up", archiving.find_day, kind, now_at):
@@ -65,7 +67,7 @@ async def test_one_of_two_nodes_stores_a_batch(
     database: Database, stores: Stores, node: Node
 ) -> None:
     await node.record(a_report(a_state("a", info="| a=1")))
-    batch = await node.store.read("fold", archiving.find_states, ALL)
+    batch = await node.store.read("fold", archiving.find_states, NO_RULES, ALL)
     assert batch is not None
     other = await stores.open(database) if database.shared else node.store
     assert await other.write("store", archiving.store_states, batch)
@@ -76,7 +78,7 @@ async def test_one_of_two_nodes_stores_a_batch(
 @pytest_twisted.ensureDeferred
 async def test_a_service_deleted_between_the_steps(database: Database, node: Node) -> None:
     await node.record(a_report(a_state("a", info="| a=1"), a_state("b", info="| b=1")))
-    batch = await node.store.read("fold", archiving.find_states, ALL)
+    batch = await node.store.read("fold", archiving.find_states, NO_RULES, ALL)
     assert batch is not None
     await node.store.write("delete", node.recorder.delete_service, 1)
     assert await node.store.write("store", archiving.store_states, batch)

@@ -11,6 +11,11 @@ from contract.test_archive import roll_up
 from contract.test_status import ids
 
 from overc.daemon import archiving
+from overc.daemon.alerting.raising import Raiser
+from overc.daemon.calendars import Calendar, parse_timezone
+from overc.daemon.expectations import Expectations, Grace, Rule
+from overc.daemon.patterns import EVERYTHING, Patterns
+from overc.daemon.recording import Recorder
 from overc.daemon.rollups import DAY_S, HOUR_S
 from overc.daemon.snapshot import Selection
 from overc.daemon.store import past
@@ -139,7 +144,7 @@ async def test_what_is_not_rolled_up_yet(node: Node) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_timeline_is_the_same_before_and_after_it_is_rolled_up(node: Node) -> None:
     """Whatever part of it is in days, in hours, and in no roll-up yet."""
-    histories = Histories(node.store, node.clock)
+    histories = Histories(node.store, node.clock, Expectations())
     node.clock.advance(DAY_S - WALL_AT % DAY_S)
     disk = await record(node, *[OK] * 30, FAIL, *[OK] * 45, step_s=HOUR_S, perf="|used={}KB")
     # What the last report promised is over: it has not come.
@@ -167,7 +172,7 @@ async def test_a_day_that_is_summed_up_in_part_counts_once(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archiving, "DAY_ROWS_MAX", 1)
-    histories = Histories(node.store, node.clock)
+    histories = Histories(node.store, node.clock, Expectations())
     # Nothing is known of the first hour of the day.
     node.clock.advance(DAY_S - WALL_AT % DAY_S + HOUR_S)
     await record(node, *[OK] * 40, step_s=HOUR_S / 2, perf="|used={}KB")
@@ -183,7 +188,7 @@ async def test_a_day_that_is_summed_up_in_part_counts_once(
         ]
 
     before = await shown()
-    while batch := await node.store.read("fold", archiving.find_states, 10**9):
+    while batch := await node.store.read("fold", archiving.find_states, Expectations(), 10**9):
         assert await node.store.write("store", archiving.store_states, batch)
     node.clock.advance(2 * DAY_S)
     now_at = node.clock.wall()
@@ -198,6 +203,73 @@ async def test_a_day_that_is_summed_up_in_part_counts_once(
         assert await shown() == before
 
 
+WEEKLY = Expectations(
+    [
+        Rule(
+            "backup",
+            EVERYTHING,
+            Patterns("backup"),
+            {
+                "calendar": Calendar.parse("Sun 12:00", parse_timezone("Europe/Helsinki")),
+                "grace": Grace(HOUR_S),
+            },
+        )
+    ]
+)
+"""At ten by the clocks of these tests, which begin on a Sunday at ten. Never the neighbours."""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_calendar_s_state_holds_until_the_next_time_and_its_grace(node: Node) -> None:
+    """In the full history as in what is rolled up, and whatever part is rolled up."""
+    node.recorder = Recorder(Raiser([]), WEEKLY)
+    histories = Histories(node.store, node.clock, WEEKLY)
+    sunday_at = WALL_AT
+
+    async def report_at(after_s: float) -> None:
+        node.clock.advance(sunday_at + after_s - node.clock.wall())
+        await node.record(a_report(a_state("backup", OK, "done", 60)))
+
+    async def shown() -> list[tuple[str, int]]:
+        """Return the states of the ticks and the hours known, by quarters, hours and days."""
+        one = Selection(service_id=backup)
+        found = [await timelines(histories, one, hours) for hours in (24, 96, 2160)]
+        return [
+            (" ".join(dict.fromkeys(tick["state"] for tick in one["ticks"])), one["known_s"])
+            for one in found
+        ]
+
+    await report_at(300)
+    [backup] = await ids(node.store, "backup")
+    # On Wednesday nothing was promised for days.
+    node.clock.advance(3 * DAY_S)
+    known_s = 3 * DAY_S
+    for _ in range(2):
+        assert await shown() == [
+            ("OK", DAY_S - 600),
+            ("none OK", known_s),
+            ("none OK", known_s),
+        ]
+        await roll_up(node.store, node.clock.wall(), WEEKLY)
+    # The next one takes some minutes longer, and the one after it does not come.
+    await report_at(7 * DAY_S + 1200)
+    known_s = 7 * DAY_S + 900 + 7 * DAY_S - 1200 + HOUR_S
+    node.clock.advance(sunday_at + 14 * DAY_S + 14 * HOUR_S + 60 - node.clock.wall())
+    await node.mark_late(backup)
+    for _ in range(2):
+        assert await shown() == [
+            ("OK gap", 10 * HOUR_S + 2700),
+            ("OK gap", 3 * DAY_S + 10 * HOUR_S),
+            ("none OK gap", known_s),
+        ]
+        await roll_up(node.store, node.clock.wall(), WEEKLY)
+    # It came a week later: what it did not keep is a gap, and no more.
+    await report_at(21 * DAY_S)
+    for _ in range(2):
+        assert (await shown())[2] == ("none OK gap", known_s)
+        await roll_up(node.store, node.clock.wall(), WEEKLY)
+
+
 async def shown_words(histories: Histories, disk: int) -> list[list[list[str]]]:
     found = [await timelines(histories, Selection(service_id=disk), h) for h in (168, 2160)]
     return [[[tick["state"] for tick in one["ticks"]] for one in found]]
@@ -205,7 +277,7 @@ async def shown_words(histories: Histories, disk: int) -> list[list[list[str]]]:
 
 @pytest_twisted.ensureDeferred
 async def test_the_strips_of_a_server(database: Database, node: Node) -> None:
-    histories = Histories(node.store, node.clock)
+    histories = Histories(node.store, node.clock, Expectations())
     await record(node, OK, FAIL, OK)
     await node.record(a_report(a_state("other"), name="web2", alerts=[AlertReport("x", "silent")]))
     [(web1,)] = database.rows("select id from servers where name = 'web1'")
@@ -223,7 +295,7 @@ async def test_the_strips_of_a_server(database: Database, node: Node) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_page_of_a_service(database: Database, node: Node) -> None:
-    histories = Histories(node.store, node.clock)
+    histories = Histories(node.store, node.clock, Expectations())
     disk = await record(node, OK, FAIL, FAIL, OK, perf="|'u d'={};5;7")
     for at, delivered, words in ((1.0, 0, "no way"), (2.0, 1, "gone")):
         database.rows(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timezone
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from twisted.internet.task import Clock
 
 from overc.daemon import archiving
 from overc.daemon.archiving import BUCKETS_MAX, DAY_ROWS_MAX, SERIES_MAX, SIZE_MAX, STATES_MAX
+from overc.daemon.calendars import Calendar
+from overc.daemon.expectations import Expectations, Rule
 from overc.daemon.housekeeping import (
     BATCH_TIMEOUT_S,
     PAUSE_S,
@@ -35,6 +38,7 @@ from overc.daemon.housekeeping import (
     Housekeeping,
     Retention,
 )
+from overc.daemon.patterns import EVERYTHING, Patterns
 from overc.daemon.rollups import DAY_S, HOUR_S, Durations
 from overc.daemon.store.archive import PERF_BUCKETS, Progress
 from overc.daemon.store.errors import StorageError
@@ -47,14 +51,16 @@ TODAY_AT = WALL_AT // DAY_S * DAY_S
 class House:
     """Housekeeping whose reactor and clock go together."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *rules: Rule) -> None:
         self.path = path
         self.store = SteppedStore(path)
         self.reactor = Clock()
         self.clock = FakeClock()
-        self.recorder = a_recorder("mail")
+        self.recorder = a_recorder("mail", rules=rules)
         self.keep = Retention(30 * DAY_S, 365 * DAY_S, 5 * 365 * DAY_S)
-        self.service = Housekeeping(self.reactor, self.store, self.clock, self.keep)
+        self.service = Housekeeping(
+            self.reactor, self.store, self.clock, self.keep, Expectations(rules)
+        )
 
     def start(self) -> None:
         self.service.startService()
@@ -120,6 +126,19 @@ def test_states_are_rolled_up(house: House) -> None:
     house.settle()
     assert house.rows("select n, total from perf_hours") == [(4, 20.0)]
     assert house.rows("select ok_ms > 40000 from state_hours") == [(1,), (1,)]
+
+
+def test_a_state_counts_until_the_time_of_its_calendar(tmp_path: Path) -> None:
+    calendar = Calendar.parse("0 14 * * *", timezone.utc)
+    rule = Rule("at two", EVERYTHING, Patterns("backup"), {"calendar": calendar})
+    house = House(a_database(tmp_path), rule)
+    house.start()
+    for _ in range(2):
+        house.report(a_state("backup", period_s=60), a_state("disk", period_s=60))
+        house.jump(5 * HOUR_S)
+    house.settle()
+    sums = "select service_id, sum(ok_ms) / 1000 from state_hours group by service_id"
+    assert house.rows(sums) == [(1, 4 * HOUR_S), (2, 60)]
 
 
 def test_what_is_new_is_left_to_settle(house: House) -> None:
@@ -335,7 +354,7 @@ def test_two_nodes_do_not_count_twice(house: House, description: str) -> None:
 def test_what_another_node_has_done_is_not_done_again(house: House) -> None:
     path = house.path
     house.report(a_state("a", info="| a=1"))
-    batch = in_transaction(path, archiving.find_states, 99)
+    batch = in_transaction(path, archiving.find_states, Expectations(), 99)
     assert batch is not None
     assert in_transaction(path, archiving.store_states, batch)
     change(path, "delete from perf_hours")

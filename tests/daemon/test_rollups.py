@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from overc.daemon.calendars import NEVER_AT, Calendar, parse_timezone
 from overc.daemon.rollups import (
     DAY_S,
     GAP_KEPT_S,
@@ -16,6 +17,7 @@ from overc.daemon.rollups import (
     STATES,
     Durations,
     Folded,
+    Hold,
     Point,
     StateRow,
     Timeline,
@@ -46,7 +48,7 @@ def folded(
     period_s: int | None = 300,
     timelines: Mapping[int, Timeline] = {},
 ) -> Folded:
-    return fold(states, {1: period_s, 2: period_s}, timelines, 0, 10**9)
+    return fold(states, {1: Hold(period_s), 2: Hold(period_s)}, timelines, 0, 10**9)
 
 
 def durations(*seen: Seen, period_s: int | None = 300) -> dict[tuple[int, int], Durations]:
@@ -108,6 +110,52 @@ def test_no_state_holds_for_ever() -> None:
     assert sum(one.ok_ms for one in found.values()) == HOLD_MAX_S * 1000
 
 
+WEEKLY = Calendar.parse("0 2 * * 0", parse_timezone("Europe/Berlin"))
+ONCE = Calendar.parse("2026-03-01 13:00", parse_timezone("Europe/Berlin"))
+SUNDAY = 1_772_326_800
+"""2026-03-01 02:00 in Berlin, in winter."""
+
+
+@pytest.mark.parametrize(
+    "hold, seen_at, ends_at, counts_until",
+    [
+        pytest.param(Hold(60), 100.5, 160.5, 160.5, id="a period"),
+        pytest.param(Hold(60, 20.5), 100, 180.5, 160, id="a period and its grace"),
+        pytest.param(Hold(None, 20), 100, 100, 100, id="nothing promised"),
+        pytest.param(Hold(None, 20, WEEKLY), 100, 100, 100, id="nothing promised yet"),
+        pytest.param(Hold(60, 0, WEEKLY), SUNDAY, SUNDAY + 7 * DAY_S, None, id="a calendar"),
+        pytest.param(
+            Hold(60, 900, WEEKLY), SUNDAY + 600, SUNDAY + 7 * DAY_S + 900, None,
+            id="a calendar and its grace",
+        ),
+        pytest.param(Hold(DAY_S, 900, WEEKLY), SUNDAY - 1, SUNDAY + 900, None, id="too early"),
+        pytest.param(
+            Hold(60, 0, WEEKLY), SUNDAY + 28 * DAY_S, SUNDAY + 35 * DAY_S - HOUR_S, None,
+            id="the clocks go forward on the day",
+        ),
+        pytest.param(
+            Hold(60, 5, ONCE), NOON, NEVER_AT + 5, NOON + HOLD_MAX_S, id="never expected again"
+        ),
+    ],
+)  # fmt: skip
+def test_how_long_a_state_holds(
+    hold: Hold, seen_at: float, ends_at: float, counts_until: float | None
+) -> None:
+    assert hold.ends_at(seen_at) == ends_at
+    assert hold.counts_until(seen_at) == (ends_at if counts_until is None else counts_until)
+
+
+def test_a_calendar_s_state_counts_until_the_next_time_and_its_grace() -> None:
+    states = [
+        StateRow(1, 1, SUNDAY + 60, "OK", ""),
+        StateRow(2, 1, SUNDAY + 7 * DAY_S + 1800, "FAIL", ""),
+        StateRow(3, 1, SUNDAY + 21 * DAY_S, "OK", ""),
+    ]
+    found = fold(states, {1: Hold(60, 900, WEEKLY)}, {}, 0, 10**9).durations.values()
+    assert sum(one.ok_ms for one in found) == (7 * DAY_S + 900 - 60) * 1000
+    assert sum(one.fail_ms for one in found) == (7 * DAY_S + 900 - 1800) * 1000
+
+
 def test_services_are_told_apart() -> None:
     states = [
         StateRow(1, 1, NOON, "OK", ""),
@@ -145,8 +193,8 @@ def test_what_is_measured() -> None:
 def test_it_stops_when_there_is_much_to_write() -> None:
     states = [StateRow(id_, 1, NOON, "OK", "| a=1 b=1") for id_ in range(1, 4)]
     states += [StateRow(4, 1, NOON + HOUR_S, "OK", "| a=1 b=1"), StateRow(5, 1, NOON, "OK", "")]
-    assert fold(states, {1: 60}, {}, 0, 4).up_to_id == 4
-    assert fold(states, {1: 60}, {}, 0, 1).up_to_id == 1
+    assert fold(states, {1: Hold(60)}, {}, 0, 4).up_to_id == 4
+    assert fold(states, {1: Hold(60)}, {}, 0, 1).up_to_id == 1
     assert fold([], {}, {}, 17, 4).up_to_id == 17
 
 

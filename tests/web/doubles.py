@@ -26,6 +26,7 @@ from overc.daemon.alerting.messages import Message
 from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.alerting.senders import Attempt
 from overc.daemon.alerting.trial import Trial
+from overc.daemon.expectations import Expectations
 from overc.daemon.page_settings import PublicPieces
 from overc.daemon.snapshot import Snapshot
 from overc.daemon.vitals import Pulse
@@ -37,6 +38,7 @@ from overc.web.attention import Attention
 from overc.web.dashboard import Dashboard
 from overc.web.forms import Forms
 from overc.web.health import Health
+from overc.web.histories import Histories
 from overc.web.insight import Insight
 from overc.web.items import Items
 from overc.web.limits import LimitedSite
@@ -175,6 +177,7 @@ class Fixture:
         dashboard = Dashboard(
             self.store,
             self.snapshot,
+            Histories(self.store, self.clock, Expectations()),
             self.clock,
             self.watch.lag_s,
             Pages(),

@@ -20,6 +20,7 @@ from support_daemon import (
 )
 from twisted.internet.defer import maybeDeferred
 
+from overc.daemon.expectations import Expectations
 from overc.daemon.snapshot import Snapshot
 from overc.daemon.store.errors import StorageError
 from overc.model import AlertReport, Report, State
@@ -28,6 +29,7 @@ from overc.web.about import About
 from overc.web.access import Refusal
 from overc.web.answers import Answer
 from overc.web.dashboard import HOURS_MAX, Dashboard, Query
+from overc.web.histories import Histories
 from overc.web.insight import Insight
 from overc.web.items import Items
 from overc.web.live_rows import Board
@@ -128,6 +130,7 @@ class Desk:
         self.dashboard = Dashboard(
             self.store,
             self.snapshot,
+            Histories(self.store, self.clock, Expectations()),
             self.clock,
             lambda: 1.5,
             Pages(),

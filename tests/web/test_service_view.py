@@ -17,6 +17,7 @@ from web.page_doubles import (
 
 from overc.daemon.alerting import explaining
 from overc.daemon.alerting.explaining import Explanation
+from overc.daemon.rollups import Hold
 from overc.daemon.store.explain import Facts, ServiceFacts
 from overc.web import service_view, timeline
 from overc.web.graphs import Graph, Line, Point
@@ -28,7 +29,7 @@ HOUR_S = 3600
 
 def strip(*states: tuple[float, str], hours: float = 24, late: bool = False) -> timeline.Strip:
     seen = [(NOW_AT - ago_s, word) for ago_s, word in states]
-    return timeline.from_states(timeline.grid(hours, NOW_AT), seen, 7200, late=late)
+    return timeline.from_states(timeline.grid(hours, NOW_AT), seen, Hold(7200), late=late)
 
 
 STRIP = strip((7 * HOUR_S, "OK"), (5 * HOUR_S, "FAIL"), (4.9 * HOUR_S, "WARN"), (600, "UNK"))

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timezone
 
 import pytest
 
-from overc.daemon.rollups import DAY_S, HOUR_S, Durations, StateRow, Timeline, parse_timeline
+from overc.daemon.calendars import Calendar, parse_timezone
+from overc.daemon.rollups import (
+    DAY_S,
+    HOUR_S,
+    Durations,
+    Hold,
+    StateRow,
+    Timeline,
+    parse_timeline,
+)
 from overc.web import timeline, timeline_json
 from overc.web.timeline import Grid, Strip, Tick
 
@@ -99,19 +109,45 @@ def test_a_grid_for_roll_ups_has_no_parts_of_hours() -> None:
     ],
 )  # fmt: skip
 def test_states_become_ticks(
-    states: States, hold_s: float | None, late: bool, letters: str, known_s: int
+    states: States, hold_s: int | None, late: bool, letters: str, known_s: int
 ) -> None:
-    strip = timeline.from_states(GRID, states, hold_s, late=late)
+    strip = timeline.from_states(GRID, states, Hold(hold_s), late=late)
     assert (strip.letters, strip.known_ms / 1000) == (letters, known_s)
     assert [tick.starts_at for tick in strip.ticks] == [at(10 * place) for place in range(6)]
 
 
+UTC = parse_timezone("UTC")
+NEXT_TIME = 20 * 60
+"""Of the calendar, in seconds after the range starts."""
+
+
+@pytest.mark.parametrize(
+    "states, grace_s, late, letters, known_s",
+    [
+        pytest.param([(at(0), "OK")], 0, True, "OO---", 1200, id="until the next time"),
+        pytest.param([(at(0), "OK")], 605, True, "OOO--", 1805, id="and its grace"),
+        pytest.param([(at(0), "OK")], 0, False, "OOOOO", 3000, id="until now, if it is not late"),
+        pytest.param([(at(0), "OK"), (at(30), "WARN")], 0, False, "OO-WW", 2400, id="a gap"),
+        pytest.param([(at(0), "OK"), (at(30), "WARN")], 900, False, "OOOWW", 3000, id="no gap"),
+        pytest.param([(at(0), "OK"), (at(19), "OK")], 0, True, "OO---", 1200, id="one too early"),
+    ],
+)
+def test_states_of_a_calendar(
+    states: States, grace_s: float, late: bool, letters: str, known_s: int
+) -> None:
+    time = datetime.fromtimestamp(GRID.starts_at + NEXT_TIME, timezone.utc)
+    hold = Hold(60, grace_s, Calendar.parse(time.strftime("%M %H * * *"), UTC))
+    strip = timeline.from_states(GRID, states, hold, late=late)
+    # Of the last tick nothing has passed.
+    assert (strip.letters[:-1], strip.known_ms / 1000) == (letters, known_s)
+
+
 def test_a_tick_that_goes_on_has_what_passed_of_it() -> None:
     grid = GRID._replace(now_at=NOW_AT + 60)
-    strip = timeline.from_states(grid, [(at(0), "OK")], 3600, late=False)
+    strip = timeline.from_states(grid, [(at(0), "OK")], Hold(3600), late=False)
     assert strip.letters == "OOOOOO"
     assert strip.ticks[-1].known == Durations(60_000)
-    strip = timeline.from_states(grid, [(at(0), "OK")], 3000, late=True)
+    strip = timeline.from_states(grid, [(at(0), "OK")], Hold(3000), late=True)
     assert (strip.letters, strip.ticks[-1].gap_ms) == ("OOOOO-", 60_000)
 
 
@@ -131,13 +167,13 @@ def test_a_tick_that_goes_on_has_what_passed_of_it() -> None:
 def test_availability_is_of_the_time_that_is_known(
     states: States, availability: float | None, sentence: str
 ) -> None:
-    strip = timeline.from_states(GRID, states, 3600, late=False)
+    strip = timeline.from_states(GRID, states, Hold(3600), late=False)
     assert strip.availability == availability
     assert timeline.summary(strip) == sentence
 
 
 def test_a_gap_is_not_counted() -> None:
-    strip = timeline.from_states(GRID, [(at(0), "FAIL"), (at(40), "OK")], 600, late=False)
+    strip = timeline.from_states(GRID, [(at(0), "FAIL"), (at(40), "OK")], Hold(600), late=False)
     assert strip.availability == 50
     assert timeline.summary(strip) == "50 % available. FAIL for 10 min, no report for 30 min."
 
@@ -219,7 +255,7 @@ def recent(
 ) -> Strip:
     line: Timeline = parse_timeline(points)
     rows = [StateRow(id_, 7, seen_at, state, "") for id_, (seen_at, state) in enumerate(states, 1)]
-    sums = timeline.recent_sums(7, line, rows, period, HOURS.now_at, late=late)
+    sums = timeline.recent_sums(7, line, rows, Hold(period), HOURS.now_at, late=late)
     return timeline.from_sums(HOURS, sums)
 
 
@@ -244,12 +280,13 @@ def test_a_late_arrival_takes_time_back() -> None:
     seen_ms, next_ms = hour(0) * 1000, hour(2) * 1000
     points = f"OK {seen_ms} {seen_ms + 3_600_000} {next_ms},OK {next_ms} {next_ms + 3_600_000} "
     rows = [StateRow(1, 7, hour(0) + 1800.0, "FAIL", "")]
-    sums = timeline.recent_sums(7, parse_timeline(points), rows, 3600, HOURS.now_at, late=False)
+    line = parse_timeline(points)
+    sums = timeline.recent_sums(7, line, rows, Hold(3600), HOURS.now_at, late=False)
     assert sums[hour(0)] == Durations(-1_800_000, 0, 1_800_000)
 
 
 def test_a_strip_as_json() -> None:
-    strip = timeline.from_states(GRID, [(at(0), "FAIL"), (at(10), "OK")], 3600, late=False)
+    strip = timeline.from_states(GRID, [(at(0), "FAIL"), (at(10), "OK")], Hold(3600), late=False)
     found = timeline_json.service(strip)
     assert found["availability"] == 80
     assert (found["known_s"], found["tick_s"], found["starts_at"]) == (3000, 600, GRID.starts_at)

@@ -91,10 +91,33 @@ def state_sizes(tx: Transaction, after_id: int, to_id: int, limit: int) -> list[
     )  # fmt: skip
 
 
-def periods(tx: Transaction, service_ids: Iterable[int]) -> dict[int, int | None]:
-    """Return the present period of each of these services that exists."""
-    sql = "select id, period_s from services where id in (:keys)"
-    return dict(tx.fetch_in(sql, service_ids))
+class Promise(NamedTuple):
+    """What a service promises with a report, as far as that is stored, and whether it kept it."""
+
+    id: int
+    server: str
+    name: str
+    """Both names, by which rules say what else is expected."""
+    period_s: int | None
+    grace_s: float
+    timed_out: bool
+
+
+PROMISES = (
+    "select services.id, servers.name, services.name, period_s, grace_s, timed_out"
+    " from services join servers on servers.id = server_id where"
+)
+
+
+def promises(tx: Transaction, service_ids: Iterable[int]) -> dict[int, Promise]:
+    """Return the present promise of each of these services that exists."""
+    rows = tx.fetch_in(f"{PROMISES} services.id in (:keys)", service_ids)
+    return {row[0]: as_promise(row) for row in rows}
+
+
+def as_promise(row: Row) -> Promise:
+    """Return a row of PROMISES."""
+    return Promise(*row)._replace(timed_out=bool(row[-1]))
 
 
 def timelines(tx: Transaction, service_ids: Iterable[int]) -> dict[int, str]:

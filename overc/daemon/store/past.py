@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from overc.daemon.store import archive
-from overc.daemon.store.archive import Buckets, Progress, Series, Sums
+from overc.daemon.store.archive import Buckets, Progress, Promise, Series, Sums
 from overc.daemon.store.engine import Row, Transaction
 from overc.daemon.store.status import StateView, chain
 
@@ -27,15 +27,6 @@ SCANNED_MAX = 10_000
 """Of a history the newest states are sought among so many."""
 
 
-class Promise(NamedTuple):
-    """What is known of a service beside its history."""
-
-    id: int
-    period_s: int | None
-    grace_s: float
-    timed_out: bool
-
-
 class Sum(NamedTuple):
     starts_at: int
     id: int
@@ -43,20 +34,14 @@ class Sum(NamedTuple):
     sums: Sums
 
 
-_PROMISES = "select id, period_s, grace_s, timed_out from services where"
-
-
 def promises_of_service(tx: Transaction, service_id: int) -> list[Promise]:
     """Return one, or none where there is no such service."""
-    return _promises(tx.fetch(f"{_PROMISES} id = ?", service_id))
+    return list(archive.promises(tx, [service_id]).values())
 
 
 def promises_of_server(tx: Transaction, server_id: int) -> list[Promise]:
-    return _promises(tx.fetch(f"{_PROMISES} server_id = ? order by id", server_id))
-
-
-def _promises(rows: Sequence[Row]) -> list[Promise]:
-    return [Promise(*row)._replace(timed_out=bool(row[-1])) for row in rows]
+    rows = tx.fetch(f"{archive.PROMISES} server_id = ? order by services.id", server_id)
+    return [archive.as_promise(row) for row in rows]
 
 
 def seen(tx: Transaction, service_id: int, since_at: float, limit: int) -> list[Row]:

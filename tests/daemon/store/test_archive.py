@@ -17,7 +17,7 @@ from support_daemon import (
 )
 
 from overc.daemon.store import archive
-from overc.daemon.store.archive import PERF_BUCKETS, STATE_BUCKETS, Buckets, Progress
+from overc.daemon.store.archive import PERF_BUCKETS, STATE_BUCKETS, Buckets, Progress, Promise
 from overc.daemon.store.engine import CHUNKS
 from overc.model import State
 
@@ -72,7 +72,9 @@ def test_reading_the_history(path: str, clock: FakeClock) -> None:
         (1, WALL_AT, len("fine")),
         (2, WALL_AT, len("OK | a=1")),
     ]
-    assert in_transaction(path, archive.periods, [1, 2, 99]) == {1: 60, 2: 60}
+    assert in_transaction(path, archive.promises, [2, 99]) == {
+        2: Promise(2, "web1", "b", 60, 0, False)
+    }
 
 
 def test_timelines_are_written_over(path: str, clock: FakeClock) -> None:
