@@ -38,8 +38,8 @@ from overc.daemon.calendars import Calendar
 HOUR_S = 3600
 DAY_S = 86400
 
-HOLD_MAX_S = 31 * DAY_S
-"""No state holds longer, whatever is promised."""
+HOLD_MAX_S = 93 * DAY_S
+"""No state holds longer, whatever is promised: a quarter, and a day for a grace."""
 
 GAP_KEPT_S = 31 * DAY_S
 """A gap is forgotten when the newest state is so much younger than its end."""

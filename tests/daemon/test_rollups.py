@@ -111,6 +111,7 @@ def test_no_state_holds_for_ever() -> None:
 
 
 WEEKLY = Calendar.parse("0 2 * * 0", parse_timezone("Europe/Berlin"))
+QUARTERLY = Calendar.parse("0 12 2 */3 *", parse_timezone("UTC"))
 ONCE = Calendar.parse("2026-03-01 13:00", parse_timezone("Europe/Berlin"))
 SUNDAY = 1_772_326_800
 """2026-03-01 02:00 in Berlin, in winter."""
@@ -132,6 +133,10 @@ SUNDAY = 1_772_326_800
         pytest.param(
             Hold(60, 0, WEEKLY), SUNDAY + 28 * DAY_S, SUNDAY + 35 * DAY_S - HOUR_S, None,
             id="the clocks go forward on the day",
+        ),
+        pytest.param(
+            Hold(60, DAY_S, QUARTERLY), NOON + 123 * DAY_S, NOON + 216 * DAY_S, None,
+            id="a quarter of 92 days and its grace",
         ),
         pytest.param(
             Hold(60, 5, ONCE), NOON, NEVER_AT + 5, NOON + HOLD_MAX_S, id="never expected again"
