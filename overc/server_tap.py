@@ -248,7 +248,9 @@ def make_server(
         Actions(items, rejected, about),
         live=live,
         public=PublicRoutes(
-            StatusPages(chosen.public.pages, sight, store, clock, watchdog.lag_s),
+            StatusPages(
+                chosen.public.pages, sight, store, clock, chosen.expectations, watchdog.lag_s
+            ),
             Badges(chosen.public.badges, sight),
         ),
         api_gate=api_gate,

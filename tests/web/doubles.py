@@ -26,7 +26,7 @@ from overc.daemon.alerting.messages import Message
 from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.alerting.senders import Attempt
 from overc.daemon.alerting.trial import Trial
-from overc.daemon.expectations import Expectations
+from overc.daemon.expectations import Expectations, Rule
 from overc.daemon.page_settings import PublicPieces
 from overc.daemon.snapshot import Snapshot
 from overc.daemon.vitals import Pulse
@@ -149,6 +149,7 @@ class Fixture:
         url: str | None = None,
         set_up: SetUp = SET_UP,
         public: PublicPieces | None = None,
+        rules: Sequence[Rule] = (),
     ) -> None:
         self.path = path
         self.watch = FakeWatch()
@@ -159,6 +160,7 @@ class Fixture:
         self.store = SteppedStore(path)
         self.clock = FakeClock()
         self.snapshot = Snapshot(self.store, self.clock)
+        expectations = Expectations(rules)
         insight = Insight(self.store, self.clock, maintenances)
         board = Board(self.snapshot, insight, self.clock)
         topics = Topics(self.store, self.snapshot, board, self.clock)
@@ -177,7 +179,7 @@ class Fixture:
         dashboard = Dashboard(
             self.store,
             self.snapshot,
-            Histories(self.store, self.clock, Expectations()),
+            Histories(self.store, self.clock, expectations),
             self.clock,
             self.watch.lag_s,
             Pages(),
@@ -211,7 +213,14 @@ class Fixture:
             Actions(items, rejected, about),
             live=self.live,
             public=PublicRoutes(
-                StatusPages(public.pages, sight, self.store, self.clock, self.watch.lag_s),
+                StatusPages(
+                    public.pages,
+                    sight,
+                    self.store,
+                    self.clock,
+                    expectations,
+                    self.watch.lag_s,
+                ),
                 Badges(public.badges, sight),
             ),
             api_gate=api_gate,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from web.doubles import API, UI, Fixture
 from web.page_doubles import HOSTILE, Page
 
+from overc.daemon.calendars import Calendar
+from overc.daemon.expectations import Rule
 from overc.daemon.page_settings import PublicPieces, StatusPage
-from overc.daemon.patterns import Patterns
+from overc.daemon.patterns import EVERYTHING, Patterns
+from overc.daemon.rollups import DAY_S
 from overc.daemon.store.errors import StorageError
 from overc.model import State
 from overc.web.public import status_pages
-from overc.web.public.strips import DAY_S, first_day
+from overc.web.public.strips import first_day
 
 WORK = ("disk", "web2", "web10")
 
@@ -315,6 +319,11 @@ def test_strips_of_ninety_days(database: str) -> None:
         " where servers.name = 'web1' and services.name = 'disk'",
     )
     begins_at = first_day(web.clock.wall())
+    change(
+        database,
+        "update rollup_progress set up_to = ? where name = 'state_days'",
+        begins_at + 89 * DAY_S,
+    )
     day_ms = DAY_S * 1000
     for number in range(10, 89):
         sums = (day_ms, 0, 0, 0) if number != 50 else (day_ms - 3_600_000, 0, 3_600_000, 0)
@@ -333,6 +342,42 @@ def test_strips_of_ninety_days(database: str) -> None:
     assert "failing 1 h" in shown(web).text
     web.clock.advance(300)
     assert "failing 1 h" not in shown(web).text
+
+
+def strips_of(page: Page) -> list[tuple[str | None, int]]:
+    """Return what is said of each strip, and how many of its days have no data."""
+    pictures = [one for tag, one in page.elements if tag == "svg" and "aria-label" in one]
+    empty = [one for tag, one in page.elements if tag == "path" and one.get("class") == "none"]
+    return [
+        (picture["aria-label"], (path["d"] or "").count("M"))
+        for picture, path in zip(pictures, empty, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "late, n_empty",
+    [
+        # From Sunday until now, which is Saturday.
+        (False, 83),
+        # Until its time on Wednesday, and no longer.
+        (True, 86),
+    ],
+)
+def test_a_strip_has_what_is_in_no_roll_up_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool, n_empty: int
+) -> None:
+    """The one state that a service has reported, as long as its calendar lets it hold."""
+    monkeypatch.setattr(status_pages, "deferToThread", maybeDeferred)
+    path = a_database(tmp_path)
+    record(path, a_recorder(), FakeClock(), a_report(a_state("backup")))
+    calendar = Calendar.parse("0 12 * * 3", timezone.utc)
+    rule = Rule("weekly", EVERYTHING, EVERYTHING, {"calendar": calendar})
+    page = StatusPage("shop", "Our shop")
+    web = Fixture(path, API, UI, public=PublicPieces((page,)), rules=[rule])
+    assert strips_of(shown(web)) == []
+    change(path, "update services set timed_out = ?", int(late))
+    web.clock.advance(6 * DAY_S)
+    assert strips_of(shown(web)) == [("100 % OK in the last 90 days", n_empty)]
 
 
 def test_a_page_of_very_many_services(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from overc.daemon.rollups import DAY_S
 from overc.web.public.strips import (
-    DAY_S,
     DAYS,
-    Sums,
-    by_service,
     first_day,
     kind_of,
     share_words,
@@ -67,17 +65,3 @@ def test_a_strip() -> None:
     assert tick.title == "2026-02-28: failing 30 min, warning 30 min"
     assert found.share == "98.48 %"
     assert strip({}, NOW_AT).share is None
-
-
-def test_hours_stand_in_for_days_that_are_not_summed_up() -> None:
-    days = [Sums(TODAY - DAY_S, 1, (5, 0, 0, 0))]
-    hours = [
-        Sums(TODAY - 3600, 1, (7, 0, 0, 0)),
-        Sums(TODAY, 1, (1, 0, 0, 0)),
-        Sums(TODAY + 3600, 1, (2, 3, 0, 0)),
-        Sums(TODAY - 3600, 2, (0, 0, 1, 0)),
-    ]
-    assert by_service(days, hours) == {
-        1: {TODAY - DAY_S: [5, 0, 0, 0], TODAY: [3, 3, 0, 0]},
-        2: {TODAY - DAY_S: [0, 0, 1, 0]},
-    }

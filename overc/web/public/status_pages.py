@@ -13,17 +13,20 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.threads import deferToThread
 
 from overc.clock import Clock
+from overc.daemon.expectations import Expectations
 from overc.daemon.page_settings import StatusPage
-from overc.daemon.store import past
-from overc.daemon.store.archive import STATE_BUCKETS
+from overc.daemon.rollups import DAY_S, Durations
+from overc.daemon.store import archive
 from overc.daemon.store.engine import Store, Transaction
 from overc.web import compression
 from overc.web.access import Refusal
 from overc.web.answers import HTML, Answer
+from overc.web.histories import rolled_strips
 from overc.web.public import strips
 from overc.web.public.sight import LOOK_S, Sight
-from overc.web.public.strips import DAY_S, DAYS, Strip, Sums
+from overc.web.public.strips import DAYS, Strip
 from overc.web.public.view import View, as_json, chosen, view
+from overc.web.timeline import Grid
 from overc.web.words import span_words, undirected, utc_text
 
 MAX_AGE_S = 10
@@ -42,12 +45,8 @@ class _Rendered(NamedTuple):
     json: Answer
 
 
-class Days(NamedTuple):
-    """How services were on the days of a strip."""
-
-    days: list[Sums]
-    hours: list[Sums]
-    """Of the last two days: they may not be summed up yet."""
+Days = Mapping[int, Mapping[int, Durations]]
+"""How services were, by their ids and by when the days begin."""
 
 
 class _Strips(NamedTuple):
@@ -65,6 +64,7 @@ class StatusPages:
         sight: Sight,
         store: Store,
         clock: Clock,
+        expectations: Expectations,
         lag_s: Callable[[], float],
     ) -> None:
         """`lag_s`: by how much the watchdog is behind."""
@@ -72,6 +72,7 @@ class StatusPages:
         self._sight = sight
         self._store = store
         self._clock = clock
+        self._expectations = expectations
         self._lag_s = lag_s
         self._rendered: dict[str, _Rendered] = {}
         self._strips: dict[str, _Strips] = {}
@@ -131,7 +132,7 @@ class StatusPages:
         found = chosen(page, await self._sight.servers())
         ids = frozenset(row.id for _, rows in found for row in rows)
         known = self._known_strips(page, ids, looked_at)
-        sums = await self._sums(ids) if known is None else Days([], [])
+        sums = await self._sums(ids) if known is None else {}
         now_at, is_behind = self._clock.wall(), self._lag_s() > LAG_SHOWN_S
 
         def render() -> tuple[Answer, Answer, Mapping[int, Strip]]:
@@ -158,9 +159,11 @@ class StatusPages:
 
     async def _sums(self, ids: frozenset[int]) -> Days:
         if len(ids) > STRIPS_MAX:
-            return Days([], [])
+            return {}
         now_at = self._clock.wall()
-        return await self._store.read("read how days were", _read, sorted(ids), now_at)
+        return await self._store.read(
+            "read how days were", _read, sorted(ids), self._expectations, now_at
+        )
 
     def _html(self, shown: View) -> str:
         return self._templates.get_template("status_page.html").render(
@@ -168,19 +171,19 @@ class StatusPages:
         )
 
 
-def _draw(sums: Days, now_at: float) -> dict[int, Strip]:
-    found = strips.by_service(sums.days, sums.hours)
-    return {id_: strips.strip(of_service, now_at) for id_, of_service in found.items()}
+def _draw(days: Days, now_at: float) -> dict[int, Strip]:
+    return {id_: strips.strip(of_service, now_at) for id_, of_service in days.items()}
 
 
-def _read(tx: Transaction, ids: Sequence[int], now_at: float) -> Days:
-    begins_at = strips.first_day(now_at)
-    days = [begins_at + number * DAY_S for number in range(DAYS)]
-    hours = range(days[-2], days[-1] + DAY_S, 3600)
-    return Days(
-        [Sums(*row) for row in past.sums(tx, STATE_BUCKETS, STATE_BUCKETS.days, ids, days)],
-        [Sums(*row) for row in past.sums(tx, STATE_BUCKETS, STATE_BUCKETS.hours, ids, [*hours])],
-    )
+def _read(tx: Transaction, ids: Sequence[int], expectations: Expectations, now_at: float) -> Days:
+    """Return the days of the services of which anything is known then."""
+    grid = Grid(strips.first_day(now_at), DAY_S, DAYS, now_at)
+    promises = list(archive.promises(tx, ids).values())
+    return {
+        id_: {tick.starts_at: tick.known for tick in strip.ticks}
+        for id_, strip in rolled_strips(tx, promises, expectations, grid).items()
+        if strip.known_ms
+    }
 
 
 def _answer(body: bytes, content_type: str) -> Answer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import NamedTuple
 
+from overc.daemon.rollups import DAY_S
+
 DAYS = 90
-DAY_S = 86400
 TICK_WIDTH = 5
 HEIGHT = 22
 HEIGHTS = {"ok": 16, "none": 5}
@@ -17,15 +18,6 @@ FAILING_SHARE = 0.01
 """On a day with trouble a service failed for less than this share of it, on a bad one for more."""
 
 _OK, _WARN, _FAIL, _UNK = range(4)
-
-
-class Sums(NamedTuple):
-    """For how long a service was in each state, on one day or a part of it."""
-
-    starts_at: int
-    service_id: int
-    ms: Sequence[int]
-    """OK, WARN, FAIL, UNK."""
 
 
 class Tick(NamedTuple):
@@ -59,25 +51,6 @@ class Strip(NamedTuple):
 def first_day(now_at: float) -> int:
     """Return when the first day of a strip begins."""
     return (int(now_at) // DAY_S - DAYS + 1) * DAY_S
-
-
-def by_service(days: Iterable[Sums], hours: Iterable[Sums]) -> dict[int, dict[int, list[int]]]:
-    """Return for each service the sums of its days.
-
-    `hours`: of the last days, which may not be summed up yet.
-    """
-    found: dict[int, dict[int, list[int]]] = {}
-    summed = set()
-    for starts_at, service_id, ms in days:
-        found.setdefault(service_id, {})[starts_at] = list(ms)
-        summed.add((starts_at, service_id))
-    for starts_at, service_id, ms in hours:
-        day_at = starts_at // DAY_S * DAY_S
-        if (day_at, service_id) not in summed:
-            of_day = found.setdefault(service_id, {}).setdefault(day_at, [0, 0, 0, 0])
-            for number, span_ms in enumerate(ms):
-                of_day[number] += span_ms
-    return found
 
 
 def strip(days: Mapping[int, Sequence[int]], now_at: float) -> Strip:
