@@ -235,7 +235,7 @@ def make_server(
         items,
         about,
     )
-    sight = Sight(snapshot, clock)
+    sight = Sight(snapshot, store, clock, chosen.maintenances)
     api_gate = Gate(chosen.api_auth, chosen.access, chosen.url, is_api=True)
     reporting = Reporting(intake, api_gate, chosen.max_body_bytes)
     routes = Routes(

@@ -12,6 +12,7 @@ from contract.nodes import WALL_AT, Database, Node
 from overc.daemon.alerting import attending
 from overc.daemon.alerting.routing import Maintenance, Route
 from overc.daemon.patterns import Patterns
+from overc.daemon.store import kept_back
 from overc.model import State
 
 OK, WARN, FAIL = State.OK, State.WARN, State.FAIL
@@ -244,6 +245,25 @@ async def test_a_window_that_is_ended_before_its_time(database: Database, node: 
     desk.wait(1)
     await desk.report(FAIL)
     assert await desk.deliver() == ["mail FAIL"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_windows_among_silences(database: Database, node: Node) -> None:
+    windows = [Window(WALL_AT, WALL_AT + 700), Window(WALL_AT, WALL_AT + 100)]
+    maintenances = [Maintenance(name, window) for name, window in zip("ab", windows, strict=True)]
+    desk = Desk(node, database, MAIL, maintenances=maintenances)
+    await desk.look()
+    await desk.silence()
+
+    async def found(since_s: float, *names: str) -> list[str]:
+        rows = await node.store.read("read", kept_back.of_windows, names, WALL_AT + since_s)
+        return sorted(row.author for row in rows)
+
+    assert await found(0, "a", "b") == ["maintenance a", "maintenance b"]
+    assert await found(100, "a", "b") == ["maintenance a", "maintenance b"]
+    assert await found(101, "a", "b") == ["maintenance a"]
+    assert await found(0, "b", "alice") == ["maintenance b"]
+    assert await found(0) == []
 
 
 @pytest_twisted.ensureDeferred

@@ -200,7 +200,7 @@ class Fixture:
             self._count_change,
         )
         public = public or PublicPieces()
-        sight = Sight(self.snapshot, self.clock)
+        sight = Sight(self.snapshot, self.store, self.clock, maintenances)
         api_gate = Gate(api_auth, access, url, is_api=True)
         reporting = Reporting(self.intake, api_gate, BODY_MAX)
         routes = Routes(

@@ -7,9 +7,11 @@ from urllib.parse import quote
 
 import pytest
 from support_daemon import FakeClock, a_database, a_recorder, a_report, a_state, change, record
+from web.attention_doubles import Always
 from web.doubles import API, UI, Fixture
 from web.page_doubles import HOSTILE
 
+from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.page_settings import PublicPieces
 from overc.daemon.patterns import Patterns
 from overc.model import State
@@ -123,6 +125,16 @@ def test_the_client_s_copy_is_good_until_the_state_changes(database: str) -> Non
     record(database, a_recorder(), web.clock, a_report(a_state("disk"), name="db1", key="k"))
     fresh = web.ask("GET", "/badge/db1/disk.svg", headers=tag)
     assert (fresh.code, words(fresh.body)) == (200, ["disk", "OK"])
+
+
+def test_badges_in_a_window_of_maintenance(database: str) -> None:
+    maintenance = Maintenance("x", Always(FakeClock().wall() + 60), Patterns("web1"))
+    public = PublicPieces(badges=Patterns("*"))
+    web = Fixture(database, API, UI, public=public, maintenances=[maintenance])
+    for path, word in {
+        "web1/disk": "maintenance", "web1/a/b": "OK", "web1": "maintenance", "db1": "failing",
+    }.items():  # fmt: skip
+        assert words(web.ask("GET", f"/badge/{path}.svg").body)[-1] == word
 
 
 def test_the_database_is_not_asked_for_each_badge(database: str) -> None:

@@ -86,6 +86,7 @@ def test_a_page_needs_no_login(database: str) -> None:
         "state": "OK",
         "sentence": "All systems work",
         "problems": 0,
+        "maintenance": 0,
         "services": 6,
         "groups": [
             {

@@ -1,4 +1,4 @@
-"""What keeps the alerts of a service back now. Pure."""
+"""What keeps the alerts of a service back now, and what of that all may know. Pure."""
 
 from __future__ import annotations
 
@@ -54,3 +54,49 @@ class Keepers:
         return isinstance(other, Keepers) and other._known == self._known
 
     __hash__ = None  # type: ignore[assignment]  # nobody keeps them in a set
+
+
+class OpenWindows:
+    """Which services are in a window of maintenance, and since when; nothing of other silences.
+
+    A window is a silence too, once somebody has looked (`WINDOW_AUTHOR`), and people may end that
+    early or let it go on.
+    """
+
+    def __init__(
+        self,
+        maintenances: Sequence[Maintenance] = (),
+        silences: Sequence[SilenceRow] = (),
+        now_at: float = 0.0,
+    ) -> None:
+        """`silences`: of windows, those that ended since the present windows began included."""
+        self._open = []
+        for window in maintenances:
+            # Anybody who may silence may call himself so: what is covered is said by the INI file.
+            mine = [
+                one
+                for one in silences
+                if (one.author, one.servers, one.services)
+                == (WINDOW_AUTHOR + window.name, window.servers.text, window.services.text)
+            ]
+            running = [one.starts_at for one in mine if one.starts_at <= now_at < one.ends_at]
+            begun_at = window.windows.begun_at(now_at)
+            if running:
+                self._open.append((window, min(running)))
+            elif begun_at is not None and all(one.starts_at != begun_at for one in mine):
+                self._open.append((window, begun_at))
+
+    def since(self, server: str, service: str) -> float | None:
+        """Return since when a service is in a window, by its names; None: it is in none."""
+        found = [
+            begun_at
+            for window, begun_at in self._open
+            if window.servers.match(server) and window.services.match(service)
+        ]
+        return min(found, default=None)
+
+
+def looked_back_to(maintenances: Sequence[Maintenance], now_at: float) -> float:
+    """Return when the first of the windows began that are open now; else now."""
+    begun = [window.windows.begun_at(now_at) for window in maintenances]
+    return min((at for at in begun if at is not None), default=now_at)

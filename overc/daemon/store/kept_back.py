@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from overc.daemon.store.engine import Transaction
+from overc.daemon.store.silences import WINDOW_AUTHOR
 
 ALERTS_MAX = 20
 """How many of the alerts that a silence kept back are named, the newest ones."""
@@ -59,6 +60,13 @@ def running(tx: Transaction, now_at: float) -> list[SilenceRow]:
     """Return the silences that are in force, the oldest first."""
     rows = tx.fetch(f"{_SILENCES} where starts_at <= ? and ends_at > ? order by id", now_at, now_at)
     return [SilenceRow(*row) for row in rows]
+
+
+def of_windows(tx: Transaction, names: Iterable[str], ended_since_at: float) -> list[SilenceRow]:
+    """Return the silences of these maintenances but for those that ended before a time."""
+    sql = f"{_SILENCES} where ends_at >= ? and author in (:keys)"
+    authors = [WINDOW_AUTHOR + name for name in names]
+    return [SilenceRow(*row) for row in tx.fetch_in(sql, authors, ended_since_at)]
 
 
 def silence(tx: Transaction, silence_id: int) -> SilenceRow | None:

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 from overc.daemon.patterns import Patterns
 from overc.web.answers import Answer
 from overc.web.public.sight import Sight
-from overc.web.public.view import WORDS, condition, label, worst
+from overc.web.public.view import MAINTENANCE, WORDS, condition, label, worst
 from overc.web.words import undirected
 
 MAX_AGE_S = 30
@@ -29,6 +29,7 @@ _COLOURS = {
     "late": "#8039a8",
     "WARN": "#985600",
     "UNK": "#36688c",
+    MAINTENANCE: "#4a56b0",
     "OK": "#23794a",
     "none": "#5a6472",
 }
@@ -40,6 +41,9 @@ _MARKS = {
     '<path d="M{c} 8v2.2l1.5 1" fill="none" stroke="#fff" stroke-width="1.2"/>',
     "WARN": '<path d="M{c} 5.4l4.4 8.2h-8.8z" fill="#fff"/>',
     "UNK": '<path d="M{c} 5.4l4.6 4.6-4.6 4.6-4.6-4.6z" fill="#fff"/>',
+    MAINTENANCE: '<path transform="translate({x} 6) scale(.5)" fill="#fff" d="M14.6 4.4a4 4 0 0 1'
+    "-5.3 4.5L4.8 13.6a1.7 1.7 0 0 1-2.4-2.4L7.1 6.7A4 4 0 0 1 11.6 1.4L9.2 3.8l.5 2.5 2.5.5z"
+    '"/>',
     "OK": '<circle cx="{c}" cy="10" r="3.6" fill="#fff"/>',
     "none": '<circle cx="{c}" cy="10" r="3.4" fill="none" stroke="#fff" stroke-width="1.2"'
     ' stroke-dasharray="2 1.6"/>',
@@ -106,20 +110,25 @@ class Badges:
 
     async def _look(self) -> dict[tuple[str, str | None], tuple[str, str]]:
         """Return title and condition of all that may be shown, by the names."""
-        servers = await self._sight.servers()
-        if self._number != self._sight.number:
+        look = await self._sight.look()
+        if self._number != look.number:
             assert self._allowed is not None
             may = self._allowed.match
             self._shown = {}
-            for server, services in servers:
+            for server, services in look.servers:
                 name = server.row.name
+                known = [
+                    (one.row, condition(server.row, one.row, look.windows)) for one in services
+                ]
                 if may(name):
-                    is_now = worst(condition(one.row) for one in services)
-                    self._shown[name, None] = (label(server.row), is_now)
-                for one in services:
-                    if may(f"{name}/{one.row.name}"):
-                        self._shown[name, one.row.name] = (label(one.row), condition(one.row))
-            self._number = self._sight.number
+                    self._shown[name, None] = (
+                        label(server.row),
+                        worst(is_now for _, is_now in known),
+                    )
+                for row, is_now in known:
+                    if may(f"{name}/{row.name}"):
+                        self._shown[name, row.name] = (label(row), is_now)
+            self._number = look.number
         return self._shown
 
 

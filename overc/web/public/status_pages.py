@@ -129,7 +129,8 @@ class StatusPages:
 
     async def _rendering(self, page: StatusPage) -> _Rendered:
         looked_at = self._clock.steady()
-        found = chosen(page, await self._sight.servers())
+        look = await self._sight.look()
+        found = chosen(page, look.servers)
         ids = frozenset(row.id for _, rows in found for row in rows)
         known = self._known_strips(page, ids, looked_at)
         sums = await self._sums(ids) if known is None else {}
@@ -137,7 +138,7 @@ class StatusPages:
 
         def render() -> tuple[Answer, Answer, Mapping[int, Strip]]:
             drawn = _draw(sums, now_at) if known is None else known
-            shown = view(page, found, drawn, now_at, is_behind=is_behind)
+            shown = view(page, found, look.windows, drawn, now_at, is_behind=is_behind)
             json = msgspec.json.encode(as_json(shown))
             html = self._html(shown).encode()
             return _answer(html, HTML), _answer(json, "application/json"), drawn

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from overc.daemon.alerting.keeping import OpenWindows
 from overc.daemon.page_settings import StatusPage
 from overc.daemon.snapshot import ServerEntry, ServiceEntry
 from overc.daemon.store.status import ServerRow, ServiceRow
@@ -17,7 +18,16 @@ from overc.web.words import count_words, first_line, headline, title_words
 LISTED_MAX = 1000
 """So many services are listed on a page, those in trouble before others."""
 
-_RANKS = {name: place for place, name in enumerate(rows.CONDITIONS)}
+MAINTENANCE = "maintenance"
+"""In place of a problem, while a window of maintenance is open."""
+
+_RANKS = {
+    name: place
+    for place, name in enumerate(
+        [*filter(rows.is_problem, rows.CONDITIONS), MAINTENANCE]
+        + [one for one in rows.CONDITIONS if not rows.is_problem(one)]
+    )
+}
 """How a service can be, the worst first."""
 
 WORDS = {
@@ -25,6 +35,7 @@ WORDS = {
     "late": "not reporting",
     "WARN": "warning",
     "UNK": "unknown",
+    MAINTENANCE: "maintenance",
     "OK": "OK",
     "none": "no data",
 }
@@ -70,6 +81,8 @@ class View:
     title: str
     groups: tuple[Group, ...]
     n_problems: int
+    n_maintained: int
+    """Services that would be problems but for a window of maintenance."""
     n_services: int
     left_out: int
     """Services that are in order, and too many to be listed."""
@@ -82,6 +95,8 @@ class View:
     def sentence(self) -> str:
         if self.n_problems:
             return count_words(self.n_problems, "problem")
+        if self.n_maintained:
+            return f"{count_words(self.n_maintained, 'service')} under maintenance"
         if self.condition == "none":
             return "No data yet"
         return "All systems work"
@@ -91,9 +106,12 @@ class View:
         return any(service.strip is not None for group in self.groups for service in group.services)
 
 
-def condition(row: ServiceRow) -> str:
-    """Return one of `overc.web.rows.CONDITIONS`."""
-    return rows.condition(row.state, late=bool(row.timed_out))
+def condition(server: ServerRow, row: ServiceRow, windows: OpenWindows) -> str:
+    """Return one of WORDS. What is well is so in a window of maintenance too."""
+    is_now = rows.condition(row.state, late=bool(row.timed_out))
+    if rows.is_problem(is_now) and windows.since(server.name, row.name) is not None:
+        return MAINTENANCE
+    return is_now
 
 
 def worst(conditions: Iterable[str]) -> str:
@@ -117,19 +135,29 @@ def chosen(
 def view(
     page: StatusPage,
     found: list[tuple[ServerRow, list[ServiceRow]]],
+    windows: OpenWindows,
     strips: Mapping[int, Strip],
     now_at: float,
     *,
     is_behind: bool = False,
 ) -> View:
     """`found`: what `chosen` returned. `strips`: by the id of the service."""
-    conditions = {row.id: condition(row) for _, services in found for row in services}
+    conditions = {
+        row.id: condition(server, row, windows) for server, services in found for row in services
+    }
     listed = sorted(conditions, key=lambda id_: _RANKS[conditions[id_]])[:LISTED_MAX]
     kept = set(listed)
     groups = []
     for server, of_server in found:
         services = tuple(
-            _service(page, row, conditions[row.id], strips.get(row.id), now_at)
+            _service(
+                page,
+                row,
+                conditions[row.id],
+                windows.since(server.name, row.name),
+                strips.get(row.id),
+                now_at,
+            )
             for row in of_server
             if row.id in kept
         )
@@ -143,7 +171,8 @@ def view(
         page.name,
         page.title,
         tuple(groups),
-        sum(map(rows.is_problem, conditions.values())),
+        sum(_RANKS[one] < _RANKS[MAINTENANCE] for one in conditions.values()),
+        sum(one == MAINTENANCE for one in conditions.values()),
         len(conditions),
         len(conditions) - len(listed),
         worst(conditions.values()),
@@ -159,6 +188,7 @@ def as_json(shown: View) -> Json:
         "state": shown.condition,
         "sentence": shown.sentence,
         "problems": shown.n_problems,
+        "maintenance": shown.n_maintained,
         "services": shown.n_services,
         "groups": [
             {
@@ -176,9 +206,17 @@ def label(row: ServerRow | ServiceRow) -> str:
 
 
 def _service(
-    page: StatusPage, row: ServiceRow, is_now: str, strip: Strip | None, now_at: float
+    page: StatusPage,
+    row: ServiceRow,
+    is_now: str,
+    window_at: float | None,
+    strip: Strip | None,
+    now_at: float,
 ) -> PublicService:
-    since_at = row.received_at if is_now == "late" else row.since_at
+    """`window_at`: since when it is in a window of maintenance."""
+    since_at = row.received_at if row.timed_out and is_now != "none" else row.since_at
+    if is_now == MAINTENANCE and since_at is not None and window_at is not None:
+        since_at = max(since_at, window_at)
     return PublicService(
         label(row),
         _name(page, row),
