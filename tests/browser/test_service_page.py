@@ -250,3 +250,32 @@ def test_without_scripts_all_of_it_can_be_read(monitor: Monitor, new_page: NewPa
     page.get_by_text("The figures as a table").click()
     expect(page.locator("#figures tr", has_text="time")).to_be_visible()
     expect(page.locator("#graphs")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    "zone, day, words",
+    [
+        ("UTC", "2026-02-28", "Sat 28 Feb"),
+        ("Europe/London", "2026-02-28", "Sat 28 Feb"),
+        ("Europe/Berlin", "2026-02-28", "Sat 28 Feb, 01:00 – 1 Mar, 01:00"),
+        ("America/New_York", "2026-02-28", "Fri 27 Feb, 19:00 – 28 Feb, 19:00"),
+        ("Asia/Kolkata", "2026-02-28", "Sat 28 Feb, 05:30 – 1 Mar, 05:30"),
+        # The clocks go forward on the day: it ends at one o'clock.
+        ("Europe/London", "2026-03-29", "Sun 29 Mar, 00:00 – 30 Mar, 01:00"),
+        ("Europe/London", "2026-10-25", "Sun 25 Oct, 01:00 – 26 Oct, 00:00"),
+    ],
+)
+def test_a_day_of_utc_by_the_reader_s_clock(
+    new_page: NewPage, open_page: OpenPage, zone: str, day: str, words: str
+) -> None:
+    page = new_page(timezone_id=zone)
+    open_page("", page)
+    said = page.evaluate(
+        """async (day) => {
+            const { spanText } = await import('./static/strips.js');
+            const at = Date.parse(`${day}T00:00:00Z`) / 1000;
+            return spanText(at, at + 86400);
+        }""",
+        day,
+    )
+    assert said == words

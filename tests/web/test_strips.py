@@ -62,6 +62,6 @@ def test_a_strip() -> None:
     assert found.none.count("M") == 88
     [tick] = found.ticks
     assert (tick.x, tick.kind) == (442.5, "fail")
-    assert tick.title == "2026-02-28: failing 30 min, warning 30 min"
+    assert tick.title == "2026-02-28 UTC: failing 30 min, warning 30 min"
     assert found.share == "98.48 %"
     assert strip({}, NOW_AT).share is None

@@ -94,7 +94,7 @@ def share_words(part_ms: int, whole_ms: int) -> str:
 
 
 def _title(day_at: int, ms: Sequence[int]) -> str:
-    day = datetime.fromtimestamp(day_at, timezone.utc).strftime("%Y-%m-%d")
+    day = datetime.fromtimestamp(day_at, timezone.utc).strftime("%Y-%m-%d UTC")
     words = [
         f"{name} {_span(ms[number])}"
         for name, number in (("failing", _FAIL), ("warning", _WARN), ("unknown", _UNK))

@@ -11,11 +11,11 @@ const day = (date) =>
 const dateOf = (at) => new Date(at * 1000);
 
 /** @param {number} at @param {number} until in epoch seconds */
-function spanText(at, until) {
+export function spanText(at, until) {
   const [from, to] = [dateOf(at), dateOf(until)];
   const ends = from.toDateString() === to.toDateString() ? hourText(to) : `${dayText(to)}, ${hourText(to)}`;
-  // A day of UTC is no day here, unless the zone is the same.
-  if (until - at >= DAY_S && hourText(from) === "00:00") {
+  // A day of UTC is no day here, unless the zone is the same: at both ends, as clocks go forward.
+  if (until - at >= DAY_S && hourText(from) === "00:00" && hourText(to) === "00:00") {
     return until - at === DAY_S ? day(from) : `${dayText(from)} – ${dayText(to)}`;
   }
   return `${day(from)}, ${hourText(from)} – ${ends}`;
