@@ -51,6 +51,7 @@ from overc.web.dashboard import Dashboard
 from overc.web.forms import Forms
 from overc.web.health import Health
 from overc.web.histories import Histories
+from overc.web.hosts import OwnNames
 from overc.web.insight import Insight
 from overc.web.items import Items
 from overc.web.limits import LimitedSite
@@ -236,6 +237,7 @@ def make_server(
         about,
     )
     sight = Sight(snapshot, store, clock, chosen.maintenances)
+    own_names = OwnNames(socket.gethostname())
     api_gate = Gate(chosen.api_auth, chosen.access, chosen.url, is_api=True)
     reporting = Reporting(intake, api_gate, chosen.max_body_bytes)
     routes = Routes(
@@ -254,7 +256,7 @@ def make_server(
             Badges(chosen.public.badges, sight),
         ),
         api_gate=api_gate,
-        ui_gate=Gate(chosen.ui_auth, chosen.access, chosen.url),
+        ui_gate=Gate(chosen.ui_auth, chosen.access, chosen.url, is_own_name=own_names.know),
         timeout_s=chosen.request_timeout_s,
     )
     site = LimitedSite(
@@ -277,6 +279,8 @@ def make_server(
         housekeeping,
         live,
     ]
+    if not chosen.has_door:
+        parts.append(own_names)
     if chosen.heartbeat_url is not None:
         parts.append(Heartbeat(reactor, pulse, chosen.heartbeat_url, chosen.heartbeat_period_s))
     endpoints: list[Endpoint] = [

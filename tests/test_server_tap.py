@@ -32,6 +32,7 @@ from overc.daemon.store.urls import SqliteDatabase
 from overc.daemon.watchdog import Watchdog
 from overc.server_tap import Options, make_server, makeService
 from overc.supervision import Supervision
+from overc.web.hosts import OwnNames
 from overc.web.live import Live
 
 
@@ -245,6 +246,12 @@ def test_a_dashboard_that_is_open_to_all_is_warned_of(
     assert lines == ([said] if warned else [])
 
 
+def test_with_a_login_no_name_server_is_asked(tmp_path: Path) -> None:
+    settings = some_settings(tmp_path, "unix:/x", ui_auth=Credentials("a", "b"))
+    server = make_server(MemoryReactorClock(), settings)
+    assert OwnNames not in map(type, server._parts)
+
+
 def test_a_start_that_fails_ends_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,7 +262,8 @@ def test_a_start_that_fails_ends_the_process(
     # Started in this order, stopped in the opposite one: who takes reports in wakes dispatch.
     kinds = [type(part) for part in server._parts]
     assert kinds == [
-        Dispatch, Trial, Attention, Rejections, Intake, Watchdog, Forgetting, Housekeeping, Live
+        Dispatch, Trial, Attention, Rejections, Intake, Watchdog, Forgetting, Housekeeping, Live,
+        OwnNames,
     ]  # fmt: skip
     server._failed(StartError("no"))
     assert ends == [(reactor, "no")]

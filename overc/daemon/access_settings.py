@@ -65,6 +65,8 @@ class Access:
     """In lower case: by this header a trusted proxy says who is logged in."""
     remote_writers: Patterns = EVERYTHING
     """Who of these users may change things."""
+    names: Patterns | None = None
+    """By which names, in lower case, browsers may change things where nobody logs in."""
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
@@ -83,6 +85,7 @@ def read_access(section: Section, secrets: Secrets, auth: Credentials | None) ->
         proxies=section.read("trusted-proxies", parse_proxies, NO_PROXIES),
         remote_user_header=section.read("remote-user-header", parse_header, None),
         remote_writers=section.read("remote-writers", Patterns, EVERYTHING),
+        names=section.read("ui-hosts", parse_hosts, None),
     )
 
     def given(option: str) -> bool:
@@ -139,6 +142,19 @@ def parse_proxies(text: str) -> TrustedProxies:
     if not words:
         raise ValueError("expected addresses, networks or unix, such as 127.0.0.1 10.0.0.0/8 unix")
     return TrustedProxies(tuple(networks), any(word.lower() == UNIX for word in words))
+
+
+def parse_hosts(text: str) -> Patterns:
+    """Read names of hosts, with wildcards. Raises ValueError."""
+    expected = "expected names such as mon.example.com, *.lan"
+    # The one thing that people write beside a name.
+    if found := re.search(r"[:/\s]", ",".join(word.strip() for word in text.split(","))):
+        what = "a space" if found[0].isspace() else repr(found[0])
+        raise ValueError(f"{expected}, with commas between them and without a port; got {what}")
+    try:
+        return Patterns(text.lower())
+    except ValueError:
+        raise ValueError(f"{expected}, got {text!r:.80}") from None
 
 
 def parse_header(text: str) -> str:

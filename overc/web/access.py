@@ -7,17 +7,18 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from twisted.web.server import Request
 
 from overc.daemon.access_settings import Access, Credentials
-from overc.web import proxies
+from overc.web import hosts, proxies
 from overc.web.shortcut import Post
 
 USER_CHARS = 255
+NAME_CHARS = 255
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="OverC", charset="UTF-8"'}
 
 
@@ -49,10 +50,12 @@ class Gate:
         url: str | None = None,
         *,
         is_api: bool = False,
+        is_own_name: Callable[[str], bool] = lambda name: False,
     ) -> None:
         """`auth`: whose credentials open everything; None: no door. `url`: where people find us.
 
         `is_api`: for hosts, which no proxy logs in, and among which there are no readers.
+        `is_own_name`: says of a name in lower case whether this machine goes by it.
         """
         access = access or Access()
         self._auth = auth
@@ -61,6 +64,9 @@ class Gate:
         self._remote_header = None if is_api else access.remote_user_header
         self._remote_writers = access.remote_writers
         self._url = url
+        self._is_open = auth is None and self._remote_header is None and not is_api
+        self._names = access.names
+        self._is_own_name = is_own_name
 
     def admit(self, request: Request | Post) -> Visitor:
         """Return who it is. Raises Refusal for a request that may not come in."""
@@ -71,10 +77,28 @@ class Gate:
         fetch_site, origin = header(request, b"sec-fetch-site"), header(request, b"origin")
         if is_cross_site(fetch_site, origin, *origins):
             raise Refusal(403, "this request came from another site's page")
+        if self._is_open and not (fetch_site is None and origin is None):
+            self._check_name(request, origin)
         if not visitor.can_change:
             sentence = f"the login {visitor.user} may look at everything and change nothing"
             raise Refusal(403, f"{sentence}: use another one")
         return visitor
+
+    def _check_name(self, request: Request | Post, origin: str | None) -> None:
+        """Raise Refusal where anybody may have had the name lead to us: Note [Rebinding]."""
+        sent = self._forwarded_host(request) or header(request, b"host")
+        name = hosts.host_of(origin, sent)
+        if hosts.is_beyond_others(name) or self._is_own_name(name):
+            return
+        if self._url is not None and name == hosts.host_of(self._url, None):
+            return
+        if self._names is None or not self._names.match(name):
+            raise Refusal(
+                403,
+                "without a login browsers change things only by a name that is known to be this"
+                f" server's, and {name[:NAME_CHARS]!r} is none: set ui-auth, or name it in"
+                " ui-hosts, in the INI file",
+            )
 
     def visitor(self, request: Request | Post) -> Visitor:
         """Return who it is, whatever is asked for. Raises Refusal for somebody unknown."""

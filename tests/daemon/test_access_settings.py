@@ -16,6 +16,7 @@ from overc.daemon.page_settings import PublicPieces, StatusPage
 from overc.daemon.patterns import Patterns
 
 WHO = "expected addresses, networks or unix, such as 127.0.0.1 10.0.0.0/8 unix"
+HOSTS = "expected names such as mon.example.com, *.lan"
 READERS = "expected user:password, several with spaces between them"
 
 
@@ -66,6 +67,7 @@ def test_nothing_is_open_and_nobody_is_believed_unless_it_is_said(tmp_path: Path
     assert found.access.readers == ()
     assert not found.access.proxies
     assert found.access.remote_user_header is None
+    assert found.access.names is None
     assert found.public == PublicPieces((), None)
     assert not found.has_door
 
@@ -122,6 +124,20 @@ def test_readers_out_of_a_file_and_the_environment(tmp_path: Path) -> None:
             "remote-writers=anna",
             "2: [overc] remote-writers: is for remote-user-header, and there is none",
         ),
+        (
+            "ui-hosts=mon.example.com:5000",
+            f"2: [overc] ui-hosts: {HOSTS}, with commas between them and without a port; got ':'",
+        ),
+        (
+            "ui-hosts=https://mon.example.com/",
+            f"2: [overc] ui-hosts: {HOSTS}, with commas between them and without a port; got ':'",
+        ),
+        (
+            "ui-hosts=mon.lan mon.example.com",
+            f"2: [overc] ui-hosts: {HOSTS}, with commas between them and without a port;"
+            " got a space",
+        ),
+        ("ui-hosts=", f"2: [overc] ui-hosts: {HOSTS}, got ''"),
         ("badges=", "2: [overc] badges: expected names such as web*, db1 or !web9, got ''"),
         ("[page:]\nservers=*", "2: [page:] expected [page:NAME]"),
         (
@@ -160,6 +176,14 @@ def test_a_mistake(tmp_path: Path, line: str, mistake: str) -> None:
     text = f"[overc]\n{line}\n"
     assert mistakes(tmp_path, text) == [f"server.ini:{mistake}"]
     assert "s3cret" not in mistake
+
+
+def test_by_which_names_things_can_be_changed(tmp_path: Path) -> None:
+    found = loaded(tmp_path, "[overc]\nui-hosts= Mon.example.com,*.LAN , !b.lan\n")
+    assert found.access.names == Patterns("mon.example.com, *.lan, !b.lan")
+    assert found.warnings == ()
+    environ = {"OVERC_UI_HOSTS": "mon.lan"}
+    assert loaded(tmp_path, "", environ).access.names == Patterns("mon.lan")
 
 
 def test_what_can_never_match_is_told(tmp_path: Path) -> None:

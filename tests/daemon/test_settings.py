@@ -183,7 +183,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
             "port: unknown option; known here: api-auth, badges, database, heartbeat-period,"
             " heartbeat-url, keep-alerts, keep-history, keep-rollups, listen, loglevel, max-body,"
             " remote-user-header, remote-writers, request-timeout, timezone, trusted-proxies,"
-            " ui-auth, ui-readers, url",
+            " ui-auth, ui-hosts, ui-readers, url",
         ),
     ],
 )

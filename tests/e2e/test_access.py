@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -131,6 +132,17 @@ def test_our_own_page_can_delete(host: Host) -> None:
         host.report(a_service("s"))
         path = f"/ui/api/item/service/{host.services()['s']['id']}"
         assert host.client.request("DELETE", path, headers=headers).status == 200
+
+
+def test_without_a_login_the_name_has_to_be_known(host: Host) -> None:
+    """What came from a page of another name is refused, though the browser takes it for ours."""
+    ours = f"{socket.gethostname().partition('.')[0]}.local"
+    for name, status in (("evil.example", 403), (ours, 200), ("localhost", 200)):
+        host.report(a_service("s"))
+        path = f"/ui/api/item/service/{host.services()['s']['id']}"
+        netloc = f"{name}:{host.client.port}"
+        headers = {"Host": netloc, "Origin": f"http://{netloc}"}
+        assert host.client.request("DELETE", path, headers=headers).status == status, name
 
 
 @pytest.mark.parametrize("path", ["/ui/", "/ui/api/status/", "/ui/static/overc.js", "/x", "/api/x"])

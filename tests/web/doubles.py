@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timezone
 
 from support_daemon import (
@@ -150,6 +150,7 @@ class Fixture:
         set_up: SetUp = SET_UP,
         public: PublicPieces | None = None,
         rules: Sequence[Rule] = (),
+        is_own_name: Callable[[str], bool] = lambda name: False,
     ) -> None:
         self.path = path
         self.watch = FakeWatch()
@@ -224,7 +225,7 @@ class Fixture:
                 Badges(public.badges, sight),
             ),
             api_gate=api_gate,
-            ui_gate=Gate(ui_auth, access, url),
+            ui_gate=Gate(ui_auth, access, url, is_own_name=is_own_name),
             timeout_s=TIMEOUT_S,
         )
         exact = reporting.exact() if short_way else None

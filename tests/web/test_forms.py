@@ -34,7 +34,7 @@ from overc.web.site import FORMS
 from overc.web.words import as_sentence
 
 ACKS = "select service_id, author, reason, acked_at from acks"
-ORIGIN = {"Host": "mon.example.com", "Origin": "http://mon.example.com"}
+ORIGIN = {"Host": "mon", "Origin": "http://mon"}
 HOSTILE = "<b onclick=alert(1)>\u202e & \"'"
 
 
@@ -242,8 +242,8 @@ FIELDS: dict[str, Any] = {"for": "2h", "reason": "x"}
     [
         CROSS,
         {"Sec-Fetch-Site": "same-site", **ORIGIN},
-        {"Host": "mon.example.com", "Origin": "http://evil.example"},
-        {"Host": "mon.example.com", "Origin": "null"},
+        {"Host": "mon", "Origin": "http://evil.example"},
+        {"Host": "mon", "Origin": "null"},
     ],
 )
 def test_forms_of_other_sites_change_nothing(

@@ -19,7 +19,7 @@ from overc.web.matching import Match
 from overc.web.pages import LONGER_CHOICES
 from overc.web.shapes import utc
 
-ORIGIN = {"Host": "mon.example.com", "Origin": "http://mon.example.com"}
+ORIGIN = {"Host": "mon", "Origin": "http://mon"}
 
 
 @pytest.fixture

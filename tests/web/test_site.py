@@ -14,7 +14,9 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress
 from web.doubles import API, CROSS, PING, UI, Fixture, basic, populate, post
 
+from overc.daemon.access_settings import Access
 from overc.daemon.intake import Overloaded
+from overc.daemon.patterns import Patterns
 from overc.daemon.recording import WrongKey
 from overc.daemon.store.errors import StorageError
 from overc.model import AlertReport, Report, ServerIdentity, ServiceReport, State
@@ -411,7 +413,8 @@ def test_pages_of_other_sites_change_nothing(web: Fixture, method: str, path: st
     ],
 )
 def test_our_own_page_may_delete(web: Fixture, headers: dict[str, str | bytes]) -> None:
-    assert web.ask("DELETE", "/ui/api/item/service/1", headers=headers).code == 200
+    ours = Fixture(web.path, access=Access(names=Patterns("mon.example.com")))
+    assert ours.ask("DELETE", "/ui/api/item/service/1", headers=headers).code == 200
 
 
 @pytest.mark.parametrize(

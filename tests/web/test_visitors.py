@@ -277,7 +277,8 @@ def test_the_check_for_other_sites_behind_a_proxy(
     database: str, headers: dict[str, str], url: str | None, peer: IAddress, code: int
 ) -> None:
     """The proxy puts its own name for us into `Host`, unless the case says otherwise."""
-    web = Fixture(database, access=Access(proxies=REMOTE.proxies), url=url)
+    names = Patterns("mon.example.com, a.example")
+    web = Fixture(database, access=Access(proxies=REMOTE.proxies, names=names), url=url)
     sent = {"Host": "127.0.0.1:5000", **headers}
     assert ask(web, "POST", "/ui/api/ack", sent, peer, ACK).code == code
 
