@@ -66,14 +66,14 @@ class Intake(Service):
         alerts_raised: Callable[[], None],
         store_failed: Callable[[], None] = lambda: None,
         queue_max: int = QUEUE_MAX,
-        key_refused: Callable[[int, str, str], None] = lambda server_id, derivation, ip: None,
+        key_refused: Callable[[int, str, str, str], None] = lambda *refused: None,
         stored: Callable[[], None] = lambda: None,
     ) -> None:
         """`stored` is called after each commit, `alerts_raised` after one that added some.
 
         `store_failed` is called when reports could not be stored. `key_refused` is called with the
         id of the server whose key another one is, with what would be stored for the one that was
-        sent, and with the peer's address.
+        sent, with the peer's address, and with the one that the server was known from.
         """
         self._reactor = reactor
         self._store = store
@@ -136,7 +136,7 @@ class Intake(Service):
         stored = found[0].key_derivation
         derivation = await self._proofs.run(deferToThread, keys.derive_like, stored, server.key)
         if not keys.same(derivation, stored):
-            self._key_refused(found[0].id, derivation, peer_ip)
+            self._key_refused(found[0].id, derivation, peer_ip, found[0].ip)
             raise WrongKey(server.name)
         return stored
 

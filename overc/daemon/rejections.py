@@ -7,8 +7,9 @@ runs it wants to be asked, and anybody else may try keys too, as many as he like
 report costs has to be little: what is stored for its key falls off the proof that it does not fit,
 since it is derived with the salt of the right one. It is gathered here and written down once in
 PAUSE_S for each server, all servers in one transaction. A few keys for each server are kept, of a
-limited number of servers, for a limited time (`overc.daemon.store.rejected_keys`): whoever tries
-many keys drives out others that were refused, and nothing else.
+limited number of servers, for a limited time (`overc.daemon.store.rejected_keys`). Each address
+from which keys are tried has a place before another has a second one, and the address that the host
+was known from has one in any case: whoever tries many keys drives out his own.
 
 To accept a key is to put it in the place of the right one. No node needs to be told: each of them
 remembers keys only together with what was stored for them.
@@ -24,7 +25,7 @@ from overc.clock import Clock
 from overc.daemon.rounds import Rounds
 from overc.daemon.store import rejected_keys
 from overc.daemon.store.engine import Store
-from overc.daemon.store.rejected_keys import KEYS_MAX, Tried
+from overc.daemon.store.rejected_keys import KEYS_MAX, Tried, chosen
 from overc.logging import get_logger
 
 ROUND_S = 1.0
@@ -64,8 +65,11 @@ class Rejections(Service):
         super().stopService()
         await self._rounds.stop()
 
-    def note(self, server_id: int, key_derivation: str, ip: str) -> None:
-        """A report about a server was refused for its key."""
+    def note(self, server_id: int, key_derivation: str, ip: str, known_ip: str) -> None:
+        """A report about a server was refused for its key.
+
+        `known_ip`: from where the newest one came that had the right key.
+        """
         now_at = self._clock.wall()
         if server_id not in self._tried and len(self._tried) >= SERVERS_MAX:
             return
@@ -73,8 +77,13 @@ class Rejections(Service):
         known = tried.get(key_derivation)
         if known is not None:
             tried[key_derivation] = known._replace(last_at=now_at, ip=ip, tries=known.tries + 1)
-        elif len(tried) < KEYS_MAX:
-            tried[key_derivation] = Tried(server_id, key_derivation, ip, now_at, now_at, 1)
+            return
+        tried[key_derivation] = Tried(server_id, key_derivation, ip, now_at, now_at, 1)
+        if len(tried) > KEYS_MAX:
+            # In the order in which they came, so that those that stay are counted.
+            all_ = list(tried.values())
+            kept = [all_[place] for place in chosen([one.ip for one in all_], known_ip)]
+            self._tried[server_id] = {one.key_derivation: one for one in kept}
 
     def forget(self, server_id: int) -> None:
         """A key of this server was accepted: the next one that is refused is news."""

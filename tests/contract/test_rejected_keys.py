@@ -11,7 +11,7 @@ import pytest_twisted
 from contract.nodes import WALL_AT, Database, Node, a_report, a_state, derive
 
 from overc.daemon.store import rejected_keys
-from overc.daemon.store.rejected_keys import KEPT_S, KEYS_MAX, Rejected, Tried
+from overc.daemon.store.rejected_keys import KEPT_S, KEYS_MAX, Rejected, Tried, chosen
 
 IP = "192.0.2.66"
 KEYS = "select server_id, key_derivation, tries, dismissed from rejected_keys order by id"
@@ -95,6 +95,42 @@ async def test_only_the_newest_keys_of_a_server_are_kept(node: Node, database: D
         await note(node, tried(f"key{number}", at=WALL_AT + number))
     kept = [row[1] for row in database.rows(KEYS)]
     assert kept == [f"key{number}" for number in range(3, KEYS_MAX + 3)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_has_a_place_before_another_has_two(
+    node: Node, database: Database
+) -> None:
+    await node.record(a_report())
+    await note(node, tried("known")._replace(ip="192.0.2.1"), tried("other")._replace(ip="::1"))
+    for number in range(1, 9):
+        await note(node, tried(f"key{number}", at=WALL_AT + number))
+    kept = [row[1] for row in database.rows(KEYS)]
+    assert kept == ["known", "other", "key6", "key7", "key8"]
+    for number in range(1, 9):
+        one = tried(f"late{number}", at=WALL_AT + 10 + number)
+        await note(node, one._replace(ip=f"198.51.100.{number}"))
+    kept = [row[1] for row in database.rows(KEYS)]
+    assert kept == ["known", "late5", "late6", "late7", "late8"]
+
+
+@pytest.mark.parametrize(
+    "ips, known_ip, places",
+    [
+        ([], "a", []),
+        (["a"] * 7, "b", [0, 1, 2, 3, 4]),
+        (["a", "a", "a", "a", "a", "b"], "c", [0, 1, 2, 3, 5]),
+        (["a", "b", "c", "d", "e", "f"], "f", [0, 1, 2, 3, 5]),
+        (["a", "a", "b", "b", "c", "c"], "x", [0, 1, 2, 3, 4]),
+        (["a", "a", "b", "b", "c", "c"], "c", [0, 1, 2, 4, 5]),
+        # All of a network of IPv6 is one; an address of IPv4 is what it is, however written.
+        ([f"fd00::{n}" for n in range(5)] + ["fd00:0:0:1::1"], "x", [0, 1, 2, 3, 5]),
+        ([f"::ffff:192.0.2.{n}" for n in range(6)], "192.0.2.5", [0, 1, 2, 3, 5]),
+        (["fe80::1%eth0"] * 5 + [""], "x", [0, 1, 2, 3, 5]),
+    ],
+)
+def test_which_keys_are_kept(ips: list[str], known_ip: str, places: list[int]) -> None:
+    assert chosen(ips, known_ip) == places
 
 
 @pytest_twisted.ensureDeferred

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 
 from overc.daemon.store.engine import Transaction
 
 KEYS_MAX = 5
-"""So many are kept for each server, the ones that were tried last."""
+"""So many are kept for each server: those that `chosen` chooses."""
 
 ROWS_MAX = 1000
 """And so many for all servers."""
@@ -46,15 +48,44 @@ class Rejected(NamedTuple):
     """When the host with the right key last saw something that it has reported."""
 
 
+def chosen(ips: Sequence[str], known_ip: str) -> list[int]:
+    """Return the places of the keys that are kept of a server, given from where each was tried.
+
+    Each address has a place before another has a second one, the address that the server itself
+    reported from first of all: so nobody who tries many keys drives out those of others. Otherwise
+    who comes first in `ips` is kept.
+    """
+    known = _origin(known_ip)
+    before: Counter[str] = Counter()
+    ranked = []
+    for place, ip in enumerate(ips):
+        origin = _origin(ip)
+        ranked.append((before[origin], origin != known, place))
+        before[origin] += 1
+    return sorted(place for _, _, place in sorted(ranked)[:KEYS_MAX])
+
+
+def _origin(ip: str) -> str:
+    """Return what stands for all addresses that one host may have at will."""
+    try:
+        address = ip_address(ip.partition("%")[0])
+    except ValueError:
+        return ip
+    if not isinstance(address, IPv6Address):
+        return ip
+    # A network of IPv6 is the least that anybody has.
+    return str(address.ipv4_mapped or int(address) >> 64)
+
+
 def note(tx: Transaction, tried: Iterable[Tried], now_at: float) -> None:
     """Write down keys that were refused, and forget what is too old or too much."""
-    servers = set()
+    known_ips = {}
     for one in tried:
-        rows = tx.fetch("select key_derivation from servers where id = ?", one.server_id)
+        rows = tx.fetch("select key_derivation, ip from servers where id = ?", one.server_id)
         # The server is gone, or somebody has accepted the key meanwhile.
         if not rows or rows[0][0] == one.key_derivation:
             continue
-        servers.add(one.server_id)
+        known_ips[one.server_id] = rows[0][1]
         known = tx.execute(
             "update rejected_keys set tries = tries + ?, last_at = ?, ip = ?"
             " where server_id = ? and key_derivation = ?",
@@ -63,12 +94,15 @@ def note(tx: Transaction, tried: Iterable[Tried], now_at: float) -> None:
         if not known:
             tx.insert("rejected_keys", Tried._fields, [one])
     tx.execute("delete from rejected_keys where last_at < ?", now_at - KEPT_S)
-    for server_id in servers:
+    for server_id, known_ip in known_ips.items():
         found = tx.fetch(
-            "select id from rejected_keys where server_id = ? order by last_at desc, id desc",
+            "select id, ip from rejected_keys where server_id = ? order by last_at desc, id desc",
             server_id,
         )
-        tx.delete("rejected_keys", [id_ for (id_,) in found[KEYS_MAX:]])
+        kept = chosen([ip for _, ip in found], known_ip)
+        tx.delete(
+            "rejected_keys", [id_ for place, (id_, _) in enumerate(found) if place not in kept]
+        )
     [(count,)] = tx.fetch("select count(*) from rejected_keys")
     if count > ROWS_MAX:
         oldest = "select id from rejected_keys order by last_at, id limit ?"
