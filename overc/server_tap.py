@@ -221,8 +221,8 @@ def make_server(
         rejections.forget(server_id)
         intake.forget(name)
 
-    rejected = RejectedKeys(store, clock, key_accepted)
-    items = Items(store, recorder, snapshot, clock, intake.forget)
+    rejected = RejectedKeys(store, clock, key_accepted, live.care_changed)
+    items = Items(store, recorder, snapshot, clock, intake.forget, live.nudge)
     about = About(store, clock, pulse, rejected, set_up(chosen, node, warnings))
     dashboard = Dashboard(
         store,

@@ -154,6 +154,9 @@ class Snapshot:
             full, self._loaded = not self._loaded, True
             now_at = self._clock.steady()
             compare = full or now_at - self._compared_at >= COMPARE_S
+            if compare:
+                # Before it is read: what look_again is called for meanwhile is not in it.
+                self._compared_at = now_at
             try:
                 self._apply(
                     await self._store.read(
@@ -175,8 +178,6 @@ class Snapshot:
                 for one in waiting:
                     one.errback(e)
             else:
-                if compare:
-                    self._compared_at = now_at
                 for one in waiting:
                     one.callback(None)
         self._refreshing = False

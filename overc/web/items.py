@@ -57,13 +57,18 @@ class Items:
         snapshot: Snapshot,
         clock: Clock,
         forget_server: Callable[[str], None],
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`forget_server` is told the names of servers that were deleted."""
+        """`forget_server` is told the names of servers that were deleted.
+
+        `changed` is called when something has another title or is gone.
+        """
         self._store = store
         self._recorder = recorder
         self._snapshot = snapshot
         self._clock = clock
         self._forget_server = forget_server
+        self._changed = changed
 
     async def rename(self, asked: Asked, **ids: int) -> Answer:
         title = parse_title(reports.decode(_TITLE, asked.body).title)
@@ -80,6 +85,7 @@ class Items:
         if changed is None:
             raise unknown(selected)
         self._snapshot.look_again()
+        self._changed()
         return as_json({"ok": 1, "title": changed[0], "before": changed[1]})
 
     async def extent(self, asked: Asked, **ids: int) -> Answer:
@@ -108,6 +114,7 @@ class Items:
         if name is None:
             raise unknown(selected)
         self._snapshot.forget()
+        self._changed()
         return as_json({"ok": 1})
 
     async def silent(self, span_s: float, server_id: int | None) -> tuple[list[Silent], float]:
@@ -147,6 +154,7 @@ class Items:
                 forgotten, kept = forgotten + gone, kept + stayed
         finally:
             self._snapshot.forget()
+            self._changed()
         return forgotten, kept
 
 

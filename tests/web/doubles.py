@@ -172,9 +172,19 @@ class Fixture:
         pulse = Pulse(self.store, self.clock, self.watch)
         self.forgotten: list[str] = []
         self.accepted: list[tuple[int, str]] = []
-        items = Items(self.store, a_recorder(), self.snapshot, self.clock, self.forgotten.append)
+        items = Items(
+            self.store,
+            a_recorder(),
+            self.snapshot,
+            self.clock,
+            self.forgotten.append,
+            self.live.nudge,
+        )
         rejected = RejectedKeys(
-            self.store, self.clock, lambda id_, name: self.accepted.append((id_, name))
+            self.store,
+            self.clock,
+            lambda id_, name: self.accepted.append((id_, name)),
+            self.live.care_changed,
         )
         about = About(self.store, self.clock, pulse, rejected, set_up)
         dashboard = Dashboard(
