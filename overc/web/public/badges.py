@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import unicodedata
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from xml.sax.saxutils import escape, quoteattr
 
 from overc.daemon.patterns import Patterns
@@ -72,12 +74,46 @@ _WIDTHS = {
 """In pixels, of Verdana 11."""
 
 
+class Allowed:
+    """What may be seen. A pattern for servers says nothing of their services, but what is left out
+    is left out with all that belongs to it."""
+
+    def __init__(self, patterns: Patterns) -> None:
+        words = patterns.text.split(", ")
+        self._servers = patterns
+        self._left_out = [word[1:].strip() for word in words if word.startswith("!")]
+        wanted = [word for word in words if not word.startswith("!")] or ["*"]
+        # Names may have slashes in them: any may be the one between server and service.
+        self._parts = [
+            (word[:at], word[at + 1 :])
+            for word in ("*/*" if word == "*" else word for word in wanted)
+            for at, char in enumerate(word)
+            if char == "/"
+        ]
+
+    def server(self, name: str) -> bool:
+        """Say whether a server may be seen as a whole."""
+        return self._servers.match(name)
+
+    def services(self, server: str, names: Iterable[str]) -> set[str]:
+        """Return those services of a server that may be seen."""
+        if any(fnmatchcase(server, pattern) for pattern in self._left_out):
+            return set()
+        wanted = [service for pattern, service in self._parts if fnmatchcase(server, pattern)]
+        return {
+            name
+            for name in names
+            if any(fnmatchcase(name, pattern) for pattern in wanted)
+            and not any(fnmatchcase(f"{server}/{name}", pattern) for pattern in self._left_out)
+        }
+
+
 class Badges:
     """For the reactor's thread only."""
 
     def __init__(self, allowed: Patterns | None, sight: Sight) -> None:
         """`allowed`: `SERVER/SERVICE`, and `SERVER` for a server as a whole. None: nothing is."""
-        self._allowed = allowed
+        self._allowed = None if allowed is None else Allowed(allowed)
         self._sight = sight
         self._number = -1
         self._shown: dict[tuple[str, str | None], tuple[str, str]] = {}
@@ -113,21 +149,18 @@ class Badges:
         look = await self._sight.look()
         if self._number != look.number:
             assert self._allowed is not None
-            may = self._allowed.match
             self._shown = {}
             for server, services in look.servers:
                 name = server.row.name
-                known = [
-                    (one.row, condition(server.row, one.row, look.windows)) for one in services
-                ]
-                if may(name):
-                    self._shown[name, None] = (
-                        label(server.row),
-                        worst(is_now for _, is_now in known),
-                    )
-                for row, is_now in known:
-                    if may(f"{name}/{row.name}"):
-                        self._shown[name, row.name] = (label(row), is_now)
+                known = {
+                    one.row.name: (label(one.row), condition(server.row, one.row, look.windows))
+                    for one in services
+                }
+                if self._allowed.server(name):
+                    is_now = worst(is_now for _, is_now in known.values())
+                    self._shown[name, None] = (label(server.row), is_now)
+                for service in self._allowed.services(name, list(known)):
+                    self._shown[name, service] = known[service]
             self._number = look.number
         return self._shown
 
