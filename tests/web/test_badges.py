@@ -14,6 +14,7 @@ from web.page_doubles import HOSTILE
 from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.page_settings import PublicPieces
 from overc.daemon.patterns import Patterns
+from overc.daemon.store.errors import StorageError
 from overc.model import State
 from overc.web.public.badges import draw, readable, text_width
 from overc.web.public.view import WORDS
@@ -126,6 +127,21 @@ def test_what_may_not_be_seen_looks_like_what_does_not_exist(
     del answer.headers["date"], other.headers["date"]
     assert answer.headers == other.headers
     assert words(answer.body) == ["status", "not found"]
+
+
+def test_while_the_database_is_away_a_badge_tells_nothing_of_it(database: str) -> None:
+    web = a_web(database, "*")
+
+    def fail(description: str) -> None:
+        raise StorageError("Unable to read the status: no way to db7.internal")
+
+    web.store.fault = fail
+    answer = web.ask("GET", "/badge/web1/disk.svg")
+    assert (answer.code, answer.headers["retry-after"]) == (503, "5")
+    assert b"internal" not in answer.body
+    assert words(answer.body) == ["status", "not known just now"]
+    web.store.fault = lambda description: None
+    assert web.ask("GET", "/badge/web1/disk.svg").code == 200
 
 
 def test_the_client_s_copy_is_good_until_the_state_changes(database: str) -> None:

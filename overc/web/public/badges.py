@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from xml.sax.saxutils import escape, quoteattr
 
 from overc.daemon.patterns import Patterns
+from overc.web.access import Refusal
 from overc.web.answers import Answer
 from overc.web.public.sight import Sight
 from overc.web.public.view import MAINTENANCE, WORDS, condition, label, worst
@@ -128,6 +129,11 @@ class Badges:
             return _answer(draw(label_text or "status", "none", "not found"), 404)
         title, is_now = found
         return _answer(draw(label_text or title, is_now, WORDS[is_now]), 200)
+
+    def error_badge(self, refusal: Refusal) -> Answer:
+        """Return the picture in place of one that can't be made. It does not say why."""
+        picture = draw("status", "none", "not known just now")
+        return Answer(picture, "image/svg+xml", refusal.code, refusal.headers)
 
     async def _find(self, path: str) -> tuple[str, str] | None:
         if self._allowed is None or not path.endswith(SUFFIX):

@@ -35,7 +35,7 @@ class PublicRoutes:
     def routes(self) -> Iterator[tuple[str, Serve, Show]]:
         """Yield each path, what serves it, and what makes an answer of a refusal."""
         yield "/status/<rest:name>", self._status, self._pages.error_page
-        yield "/badge/<rest:name>", self._badge, refusal_as_json
+        yield "/badge/<rest:name>", self._badge, self._badges.error_badge
 
     async def _status(self, request: Request) -> Answer:
         name = _rest(request)
