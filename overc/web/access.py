@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from twisted.web.server import Request
 
 from overc.daemon.access_settings import Access, Credentials
+from overc.daemon.patterns import Patterns
 from overc.web import hosts, proxies
 from overc.web.shortcut import Post
 
@@ -63,6 +64,7 @@ class Gate:
         self._proxies = access.proxies
         self._remote_header = None if is_api else access.remote_user_header
         self._remote_writers = access.remote_writers
+        self._folded_writers = Patterns(access.remote_writers.text.casefold())
         self._url = url
         self._is_open = auth is None and self._remote_header is None and not is_api
         self._names = access.names
@@ -104,7 +106,7 @@ class Gate:
         """Return who it is, whatever is asked for. Raises Refusal for somebody unknown."""
         remote = self._remote_user(request)
         if remote is not None:
-            return Visitor(remote, self._remote_writers.match(remote), is_remote=True)
+            return Visitor(remote, self._may_write(remote), is_remote=True)
         authorization = header(request, b"authorization")
         if self._auth is None:
             if self._remote_header is not None:
@@ -153,6 +155,12 @@ class Gate:
         if len(user) > USER_CHARS or not (user.isprintable() or not user):
             raise Refusal(403, f"{self._remote_header} is no user's name")
         return user or None
+
+    def _may_write(self, user: str) -> bool:
+        # Whoever checks passwords may take a name in capitals too. So who is left out is left out
+        # in any case, and who is named has to be just that one.
+        writers, folded = self._remote_writers, self._folded_writers
+        return writers.match(user) and folded.match(user.casefold())
 
     def _forwarded_host(self, request: Request | Post) -> str | None:
         if not self._is_from_proxy(request):

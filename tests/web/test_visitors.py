@@ -211,6 +211,36 @@ def test_who_may_only_look_among_the_proxy_s_users(database: str) -> None:
     assert ask(web, "POST", "/ui/api/ack", both, PROXY, ACK).code == 403
 
 
+@pytest.mark.parametrize(
+    "writers, user, code",
+    [
+        ("!guest*", "guest7", 403),
+        # Who checks passwords often takes a name in any case.
+        ("!guest*", "Guest7", 403),
+        ("!guest*", "GUEST7", 403),
+        ("!Guest*", "guest7", 403),
+        ("!Stra\u00dfe", "STRASSE", 403),
+        ("!guest*", "zoe", 200),
+        ("zoe", "zoe", 200),
+        ("zoe", "Zoe", 403),
+        ("Zoe, !ben", "Zoe", 200),
+        ("*, !ben", "Ben", 403),
+    ],
+)
+def test_whoever_may_not_change_things_may_not_in_capitals_either(
+    database: str, writers: str, user: str, code: int
+) -> None:
+    access = Access(
+        proxies=REMOTE.proxies,
+        remote_user_header=HEADER.lower(),
+        remote_writers=Patterns(writers),
+    )
+    web = Fixture(database, API, UI, access=access)
+    assert ask(web, "POST", "/ui/api/ack", {HEADER: user}, PROXY, ACK).code == code
+    page = ask(web, "GET", "/ui/", {HEADER: user})
+    assert (b'data-can-change="yes"' in page.body) is (code == 200)
+
+
 def test_a_proxy_that_names_nobody(database: str) -> None:
     web = Fixture(database, API, UI, access=REMOTE)
     for value in ("", "  "):
