@@ -2,6 +2,8 @@
 // of one server are one row, and what somebody takes care of comes last, below a row that says how
 // much it is. The same as overc/web/problems.py. Pure.
 
+import { counted } from "./counting.js";
+
 /** So many late services of one server are one row. */
 const HOST_MIN = 3;
 /** Rows of problems of which nobody takes care that are shown at first. */
@@ -79,8 +81,8 @@ export function hostFacts({ rows }, all) {
   const late = rows.filter((row) => row.condition === "late");
   const due = late.filter((row) => row.seen !== undefined && row.period).map((row) => row.seen + row.period);
   const seen = all.filter((row) => row.seen !== undefined).map((row) => row.seen);
-  const count = late.length.toLocaleString("en");
-  const total = all.length.toLocaleString("en");
+  const count = counted(late.length);
+  const total = counted(all.length);
   return {
     isLate: late.length > 0,
     words: late.length === all.length ? `all ${total} services` : `${count} of ${total} services`,
