@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from overc.clock import Clock
 from overc.daemon.alerting import attending, explaining
 from overc.daemon.alerting.explaining import Explanation
-from overc.daemon.alerting.keeping import Keepers
+from overc.daemon.alerting.keeping import Keepers, looked_back_to
 from overc.daemon.alerting.routing import Maintenance
 from overc.daemon.patterns import Patterns
 from overc.daemon.store import deliveries, explain, kept_back, rejected_keys, status, told
@@ -58,7 +58,7 @@ class Insight:
         def read(tx: Transaction) -> Glance:
             return Glance(
                 told.acks(tx),
-                Keepers(kept_back.running(tx, now_at), self._maintenances, now_at),
+                self._keepers(tx, now_at),
                 deliveries.failing(tx),
                 told.undelivered(tx, now_at - LATELY_S) if counts else self._undelivered,
                 told=told.plugins_told(tx) if tells else self._told,
@@ -125,18 +125,25 @@ class Insight:
         """
         now_at = self._clock.wall()
 
-        def read(tx: Transaction) -> tuple[Facts, list[kept_back.SilenceRow]] | None:
+        def read(tx: Transaction) -> tuple[Facts, Keepers] | None:
             service_id = find(tx)
             facts = None if service_id is None else explain.facts(tx, service_id)
-            return None if facts is None else (facts, kept_back.running(tx, now_at))
+            return None if facts is None else (facts, self._keepers(tx, now_at))
 
         found = await self._store.read("explain a service", read)
         if found is None:
             return None
-        facts, running = found
-        keepers = Keepers(running, self._maintenances, now_at)
+        facts, keepers = found
         keeps_back = keepers.of(facts.service.server, facts.service.name)
         return explaining.explain(facts, now_at, self._clock.steady(), keeps_back)
+
+    def _keepers(self, tx: Transaction, now_at: float) -> Keepers:
+        of_windows = kept_back.of_windows(
+            tx,
+            [one.name for one in self._maintenances],
+            looked_back_to(self._maintenances, now_at),
+        )
+        return Keepers(kept_back.running(tx, now_at), self._maintenances, now_at, of_windows)
 
     async def names(self, service_id: int) -> tuple[str, str] | None:
         """Return the names of a service's server and of the service itself."""

@@ -147,6 +147,16 @@ def test_a_window_that_has_just_opened(database: str, path: str) -> None:
     assert "swap all services on web* open until" in text(web, "/ui/silences")
 
 
+def test_a_window_that_somebody_ended(database: str) -> None:
+    window = Maintenance("swap", Always(WALL_AT + 60), Patterns("web*"))
+    web = Fixture(database, maintenances=[window])
+    sent = {"servers": "web*", "for": "1h", "reason": "x", "author": "maintenance swap"}
+    begun = asked(web, "POST", "/ui/api/silences", sent)
+    change(web.path, "update silences set ends_at = ? where id = ?", WALL_AT, begun["id"])
+    assert "silenced until" not in text(web, "/ui/").lower()
+    assert asked(web, "GET", "/ui/api/explain/service/1")["silenced_by"] == []
+
+
 def test_silences(web: Fixture) -> None:
     for start, reason in (("2026-03-01 10:00", "first"), ("2026-03-01 12:00", "second")):
         sent = {"servers": "web*", "from": start, "for": "1h", "reason": reason, "author": "ann"}

@@ -19,8 +19,13 @@ class Keepers:
         running: Sequence[SilenceRow] = (),
         maintenances: Sequence[Maintenance] = (),
         now_at: float = 0.0,
+        of_windows: Sequence[SilenceRow] = (),
     ) -> None:
-        """`running`: silences, those of open windows included."""
+        """`running`: silences, those of open windows included.
+
+        `of_windows`: the silences of windows, those that ended since the present windows began
+        included.
+        """
         self._known = [
             (
                 Patterns(one.servers),
@@ -34,7 +39,8 @@ class Keepers:
         for window in maintenances:
             name = WINDOW_AUTHOR + window.name
             until_at = window.windows.until(now_at)
-            if until_at is not None and name not in authors:
+            is_waiting = name not in authors and not _has_begun(window, of_windows, now_at)
+            if until_at is not None and is_waiting:
                 keeps_back = KeepsBack(name, until_at)
                 self._known.append((window.servers, window.services, keeps_back))
 
@@ -83,7 +89,7 @@ class OpenWindows:
             begun_at = window.windows.begun_at(now_at)
             if running:
                 self._open.append((window, min(running)))
-            elif begun_at is not None and all(one.starts_at != begun_at for one in mine):
+            elif begun_at is not None and not _has_begun(window, mine, now_at):
                 self._open.append((window, begun_at))
 
     def since(self, server: str, service: str) -> float | None:
@@ -94,6 +100,12 @@ class OpenWindows:
             if window.servers.match(server) and window.services.match(service)
         ]
         return min(found, default=None)
+
+
+def _has_begun(window: Maintenance, silences: Sequence[SilenceRow], now_at: float) -> bool:
+    """Say whether the window that is open now has, or had, a silence of its own."""
+    opened = WINDOW_AUTHOR + window.name, window.windows.begun_at(now_at)
+    return any((one.author, one.starts_at) == opened for one in silences)
 
 
 def looked_back_to(maintenances: Sequence[Maintenance], now_at: float) -> float:

@@ -71,6 +71,22 @@ def test_what_keeps_a_service_back(
 BEGUN = NOW - 100.0
 
 
+@pytest.mark.parametrize(
+    "starts_at, author, found",
+    [
+        (BEGUN, "maintenance swap", []),
+        (BEGUN - 86400, "maintenance swap", [BY_WINDOW]),
+        (BEGUN, "maintenance move", [BY_WINDOW]),
+    ],
+)
+def test_a_window_that_people_ended_keeps_nothing_back(
+    starts_at: float, author: str, found: list[KeepsBack]
+) -> None:
+    window = Maintenance("swap", Window(NOW + 30, BEGUN), EVERYTHING, Patterns("disk"))
+    ended = SilenceRow(7, "*", "disk", author, "", starts_at, starts_at, NOW - 1)
+    assert Keepers([], [window], NOW, [ended]).of("web1", "disk") == found
+
+
 def a_maintenance(
     begun_at: float | None = BEGUN, servers: str = "web*", services: str = "disk, cpu"
 ) -> Maintenance:
