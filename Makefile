@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 # Tests mostly wait for processes and deadlines, so there may be one more than there are processors.
-# A file's tests stay together: they share servers. The slow files come first in the alphabet.
+# tests/conftest.py says which stay together. The slow ones come first in the alphabet.
 WORKERS := $(shell echo $$(($$(nproc) + 1)))
 PLUGINS := load memory swap disk process http tcp file-age systemd certificate
 
@@ -30,7 +30,7 @@ screenshots: $(VENV)/.dev
 
 test: $(VENV)/.dev
 	@sh dev/debian-packages.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check . $(PLUGINS:%=etc/overc/plugin.d/%)
