@@ -30,7 +30,7 @@ screenshots: $(VENV)/.dev
 
 test: $(VENV)/.dev
 	@sh dev/debian-packages.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TESTS)
+	$(BIN)/python -m pytest --timeout 300 -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check . $(PLUGINS:%=etc/overc/plugin.d/%)

@@ -1,4 +1,4 @@
-"""One browser for all tests, one server for each module, a fresh context for each page.
+"""A browser and a server for each module, a fresh context for each page.
 
 A module may say what stands in its server's INI file: OVERC, lines for the [overc] section, and
 SECTIONS, the text of whole sections.
@@ -25,7 +25,7 @@ from support.daemon import running
 from support.monitor import Monitor
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with a_browser(chromium_path()) as browser:
         yield browser

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page
 from support.browser import CONNECTION_LOST, Accessible, Complaints, OpenPage, violations
+from support.daemon import eventually
 from support.monitor import Monitor
 
 
@@ -32,9 +33,8 @@ def test_a_complaint_is_noticed(
     page = open_page()
     complaints.expect(r"oh", r"ouch", r"Content Security Policy", r"other\.example", r"404")
     page.evaluate(f"() => {{ {script} }}")
-    page.wait_for_timeout(0)
-    while not any(words in one for one in complaints.found):
-        page.wait_for_timeout(20)
+    # The browser's events come while something of it is waited for.
+    eventually(lambda: page.evaluate("1") and any(words in one for one in complaints.found))
     assert complaints.unexpected() == []
 
 
