@@ -3,7 +3,7 @@
 import { Component, createRef } from "./vendor/preact.js";
 import { html } from "./html.js";
 
-const OVERSCAN_PX = 400;
+const OVERSCAN_PX = 200;
 
 /** Where each item begins, and the end of the last one. @returns {Float64Array} */
 function offsets(items, heightOf) {
