@@ -52,14 +52,16 @@ def agent(run: Run, engine: str) -> Row:
     row.add("processor, of one core", "%", 100 * rate * cpu_s / runs)
     row.add("resident memory", "MB", memory_mb)
     row.notes.append(f"{runs} runs were measured, {rate:.3g} a second are due")
-    _busy(run, row, BUSY_S / tenth)
+    _busy(run, row, tenth)
     return row
 
 
-def _busy(run: Run, row: Row, seconds: float) -> None:
+def _busy(run: Run, row: Row, tenth: int) -> None:
     """Let the agent run as many as it can, and the system alone."""
+    seconds = BUSY_S / tenth
     with _running(run, BUSY_SERVICES, 1) as (sink, process):
-        sink.wait_for(100)
+        # Each of them once: the first runs come as the agent starts.
+        sink.wait_for(BUSY_SERVICES // tenth)
         begun_at, runs, cpu_s = time.monotonic(), sink.states, process.cpu_s()
         time.sleep(seconds)
         took_s = time.monotonic() - begun_at

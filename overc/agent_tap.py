@@ -78,6 +78,8 @@ def makeService(options: Options) -> IService:
     # What there is by now stays: no need to look for garbage in it again and again.
     gc.collect()
     gc.freeze()
+    # The spool's thread and the reactor take turns often.
+    sys.setswitchinterval(0.0005)
     lifecycle.exit_cleanly_on_signals(reactor)
     set_level(options.settings.loglevel)
     agent = make_agent(reactor, options.settings)
