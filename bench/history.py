@@ -98,7 +98,7 @@ def _add_history(path: Path, rows: int) -> None:
             " (id, service_id, previous_id, received_at, seen_at, state, info)"
             " select :base + 1 + counted.n, turns.service_id,"
             "  case when counted.n >= :turns then :base + 1 + counted.n - :turns else"
-            "  (select last_state_id from services where id = turns.service_id) end,"
+            "  (select last_state_id from latest where service_id = turns.service_id) end,"
             "  :began_at + counted.n * :span_s / :rows, :began_at + counted.n * :span_s / :rows,"
             "  'OK', printf('0.%02d of 1.00 in use', counted.n % 100)"
             " from counted join turns on turns.n = counted.n % :turns",
@@ -112,9 +112,9 @@ def _add_history(path: Path, rows: int) -> None:
         )
         # The newest of them is where each service's chain begins now.
         connection.execute(
-            "update services set last_state_id = newest.id from"
+            "update latest set last_state_id = newest.id from"
             " (select service_id, max(id) as id from states where id > ? group by service_id)"
-            " as newest where newest.service_id = services.id",
+            " as newest where newest.service_id = latest.service_id",
             (base,),
         )
         # Sorted at once they are much faster than row by row.

@@ -36,6 +36,24 @@ def test_a_row_is_measured_and_printed(tmp_path: pathlib.Path, generator: list[s
     assert list((tmp_path / "cache").iterdir()) == [], "the run's folder is left behind"
 
 
+def test_a_long_history_is_made_and_added_to(tmp_path: pathlib.Path) -> None:
+    found = tmp_path / "figures.json"
+    command = [
+        sys.executable, "-m", "bench", "--quick", "--only", "history", "--own-load",
+        "--database", "sqlite", "--services", "200", "--history", "1000", "--connections", "4",
+        "--cache", str(tmp_path / "cache"), "--json", str(found),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [row] = json.loads(found.read_text())["rows"]
+    assert (row["name"], row["engine"], row["fault"]) == ("history", "sqlite", None)
+    figures = {figure["name"]: figure for figure in row["figures"]}
+    assert figures["states/s"]["goal"] == ">= 30000"
+    assert figures["states/s"]["median"] > 0
+
+
 def test_the_agent_is_measured(tmp_path: pathlib.Path) -> None:
     found = tmp_path / "figures.json"
     command = [
