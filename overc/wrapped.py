@@ -136,11 +136,18 @@ class Wrapped:
         except (OSError, ValueError) as e:
             self._cannot = self._not_started(e)
             return
-        for pipe, target in ((self._process.stdout, 1), (self._process.stderr, 2)):
-            assert pipe is not None
-            pump = threading.Thread(target=self._pump, args=(pipe.fileno(), target), daemon=True)
-            pump.start()
-            self._pumps.append(pump)
+        # A signal that a pump took would be heeded when this thread next runs, and this one waits
+        # for the command: perhaps for ever.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
+        try:
+            for pipe, target in ((self._process.stdout, 1), (self._process.stderr, 2)):
+                assert pipe is not None
+                arguments = (pipe.fileno(), target)
+                pump = threading.Thread(target=self._pump, args=arguments, daemon=True)
+                pump.start()
+                self._pumps.append(pump)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for number in self._early:
             self._pass_on(number, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from overc.wrapped import TAIL_BYTES, Ended, Tail
+from overc.wrapped import PASSED_ON, TAIL_BYTES, Ended, Tail
 
 PATIENCE_S = 60
 
@@ -167,6 +168,27 @@ def test_what_nohup_ignores_the_job_ignores_too(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
     )
     assert (ran.out, ran.ended.status) == (b"got it\n", 5)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no /proc")
+def test_signals_go_to_the_thread_that_waits(tmp_path: Path) -> None:
+    """Another one's would not wake it."""
+    masks: list[int] = []
+
+    def during(process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        for thread in Path(f"/proc/{process.pid}/task").iterdir():
+            [mask] = re.findall(r"SigBlk:\s+(\w+)", (thread / "status").read_text())
+            if int(thread.name) != process.pid:
+                masks.append(int(mask, 16))
+        process.send_signal(signal.SIGTERM)
+
+    ran = shell(tmp_path, SAYS_READY.format(name="TERM"), during=during)
+    assert (ran.out, ran.ended.status) == (b"got it\n", 5)
+    assert masks
+    for number in PASSED_ON:
+        assert all(mask & 1 << number - 1 for mask in masks)
 
 
 COUNTS_CTRL_C = """\
