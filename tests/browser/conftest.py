@@ -70,12 +70,13 @@ def new_page(browser: Browser, complaints: Complaints) -> Iterator[NewPage]:
         return page
 
     yield make
+    unexpected = complaints.unexpected()
     for context in contexts:
         for page in context.pages:
             # Contexts go with the module's browser: to close one takes for ever once in a while.
             with contextlib.suppress(Error):
                 page.goto("about:blank")
-    assert complaints.unexpected() == []
+    assert unexpected == []
 
 
 @pytest.fixture
