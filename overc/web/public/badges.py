@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import unicodedata
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from xml.sax.saxutils import escape, quoteattr
 
+from overc.daemon.alerting.keeping import OpenWindows
 from overc.daemon.patterns import Patterns
+from overc.daemon.snapshot import ServerEntry, ServiceEntry
 from overc.web.access import Refusal
 from overc.web.answers import Answer
 from overc.web.public.sight import Sight
@@ -96,17 +97,15 @@ class Allowed:
         """Say whether a server may be seen as a whole."""
         return self._servers.match(name)
 
-    def services(self, server: str, names: Iterable[str]) -> set[str]:
-        """Return those services of a server that may be seen."""
-        if any(fnmatchcase(server, pattern) for pattern in self._left_out):
-            return set()
-        wanted = [service for pattern, service in self._parts if fnmatchcase(server, pattern)]
-        return {
-            name
-            for name in names
-            if any(fnmatchcase(name, pattern) for pattern in wanted)
-            and not any(fnmatchcase(f"{server}/{name}", pattern) for pattern in self._left_out)
-        }
+    def service(self, server: str, name: str) -> bool:
+        """Say whether a service may be seen."""
+        whole = f"{server}/{name}"
+        if any(fnmatchcase(one, pattern) for pattern in self._left_out for one in (server, whole)):
+            return False
+        return any(
+            fnmatchcase(server, of_server) and fnmatchcase(name, of_service)
+            for of_server, of_service in self._parts
+        )
 
 
 class Badges:
@@ -117,7 +116,7 @@ class Badges:
         self._allowed = None if allowed is None else Allowed(allowed)
         self._sight = sight
         self._number = -1
-        self._shown: dict[tuple[str, str | None], tuple[str, str]] = {}
+        self._servers: dict[str, tuple[ServerEntry, list[ServiceEntry]]] = {}
 
     async def badge(self, path: str, label_text: str | None) -> Answer:
         """Return the picture for `SERVER/SERVICE.svg` or `SERVER.svg`, whose names are decoded.
@@ -141,34 +140,35 @@ class Badges:
         names = path.removesuffix(SUFFIX)
         if len(names) > PATH_CHARS:
             return None
-        shown = await self._look()
-        # Names may have slashes in them, and a proxy may have decoded them: any may be the one.
-        slashes = [at for at, char in enumerate(names) if char == "/"]
-        for at in slashes:
-            found = shown.get((names[:at], names[at + 1 :]))
-            if found is not None:
-                return found
-        return shown.get((names, None))
-
-    async def _look(self) -> dict[tuple[str, str | None], tuple[str, str]]:
-        """Return title and condition of all that may be shown, by the names."""
         look = await self._sight.look()
         if self._number != look.number:
-            assert self._allowed is not None
-            self._shown = {}
-            for server, services in look.servers:
-                name = server.row.name
-                known = {
-                    one.row.name: (label(one.row), condition(server.row, one.row, look.windows))
-                    for one in services
-                }
-                if self._allowed.server(name):
-                    is_now = worst(is_now for _, is_now in known.values())
-                    self._shown[name, None] = (label(server.row), is_now)
-                for service in self._allowed.services(name, list(known)):
-                    self._shown[name, service] = known[service]
             self._number = look.number
-        return self._shown
+            self._servers = {found[0].row.name: found for found in look.servers}
+        # Names may have slashes in them, and a proxy may have decoded them: any may be the one.
+        for at in [at for at, char in enumerate(names) if char == "/"]:
+            found = self._service(names[:at], names[at + 1 :], look.windows)
+            if found is not None:
+                return found
+        return self._server(names, look.windows)
+
+    def _service(self, server: str, name: str, windows: OpenWindows) -> tuple[str, str] | None:
+        """Return title and condition of a service; None for one that may not be seen."""
+        assert self._allowed is not None
+        if server not in self._servers or not self._allowed.service(server, name):
+            return None
+        entry, services = self._servers[server]
+        for one in services:
+            if one.row.name == name:
+                return label(one.row), condition(entry.row, one.row, windows)
+        return None
+
+    def _server(self, name: str, windows: OpenWindows) -> tuple[str, str] | None:
+        assert self._allowed is not None
+        if name not in self._servers or not self._allowed.server(name):
+            return None
+        entry, services = self._servers[name]
+        is_now = worst(condition(entry.row, one.row, windows) for one in services)
+        return label(entry.row), is_now
 
 
 @functools.lru_cache(maxsize=1024)
