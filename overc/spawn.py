@@ -78,6 +78,7 @@ def spawn(
             os.waitpid(pid, 0)
             raise
     except (OSError, ValueError, NotImplementedError):
+        # The last one is Python's word for a C library whose posix_spawn knows no session.
         for each in descriptors:
             os.close(each)
         return False
