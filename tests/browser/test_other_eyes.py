@@ -8,6 +8,7 @@ from itertools import combinations
 import pytest
 from playwright.sync_api import Locator, Page, expect
 from support.browser import NewPage, OpenPage
+from support.contrast import contrast
 from support.monitor import Monitor
 
 SHAPE_RATIO = 3.0
@@ -40,17 +41,10 @@ def style(found: Locator, name: str) -> str:
     return str(found.evaluate("(one, name) => getComputedStyle(one)[name]", name))
 
 
-def luminance(colour: str) -> float:
-    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
 def ratio(one: str, other: str) -> float:
-    bright, dim = sorted([luminance(one), luminance(other)], reverse=True)
-    return (bright + 0.05) / (dim + 0.05)
+    return contrast(
+        *([int(part) for part in re.findall(r"\d+", colour)[:3]] for colour in (one, other))
+    )
 
 
 @pytest.fixture(params=["light", "dark"])

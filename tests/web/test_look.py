@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from support.contrast import contrast
 
 from overc.web import pages as pages_module
 from overc.web.icons import COUNTED_MAX, counting_icons, icon_name
@@ -38,17 +39,8 @@ def tokens(scheme: str) -> dict[str, str]:
     return {name: (light, dark)[SCHEMES.index(scheme)] for name, light, dark in found}
 
 
-def luminance(colour: str) -> float:
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
 def ratio(one: str, other: str) -> float:
-    bright, dim = sorted([luminance(one), luminance(other)], reverse=True)
-    return (bright + 0.05) / (dim + 0.05)
+    return contrast(*(bytes.fromhex(colour[1:]) for colour in (one, other)))
 
 
 def test_the_ratio_is_the_one_of_the_standard() -> None:
