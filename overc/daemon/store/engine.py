@@ -90,21 +90,17 @@ class Transaction:
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> list[int]:
         """Insert rows by as few statements as can be; return their ids in order."""
         ids: list[int] = []
-        one = f"({','.join('?' * len(columns))})"
+        sql = f"insert into {table} ({','.join(columns)}) values :rows"
         for chunk in self._chunks(rows):
-            sql = f"insert into {table} ({','.join(columns)}) values {','.join([one] * len(chunk))}"
-            self._run(sql, list(chain.from_iterable(chunk)))
+            self._run_rows(sql, chunk)
             ids += self._inserted_ids(len(chunk))
         return ids
 
     def update(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Set columns of rows that exist. The first column is their key."""
-        one = f"({','.join('?' * len(columns))})"
+        sql = self._update_sql(table, columns)
         for chunk in self._filled_chunks(rows):
-            self._run(
-                self._update_sql(table, columns, ",".join([one] * len(chunk))),
-                list(chain.from_iterable(chunk)),
-            )
+            self._run_rows(sql, chunk)
 
     def update_from(
         self, table: str, other: str, sets: Mapping[str, str], where: str, *values: Any
@@ -137,6 +133,12 @@ class Transaction:
     def _run(self, sql: str, values: Sequence[Any]) -> None:
         self._cursor.execute(sql, values)
 
+    def _run_rows(self, sql: str, rows: Sequence[Row]) -> None:
+        """Run a statement with rows of values, all of one length, for its `:rows`."""
+        one = f"({','.join('?' * len(rows[0]))})"
+        marks = ",".join([one] * len(rows))
+        self._run(sql.replace(":rows", marks), list(chain.from_iterable(rows)))
+
     def _chunks(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
         at = 0
         for size in CHUNKS:
@@ -158,13 +160,11 @@ class Transaction:
         last = int(self._cursor.lastrowid)
         return range(last - count + 1, last + 1)
 
-    def _update_sql(self, table: str, columns: Sequence[str], marks: str) -> str:
+    def _update_sql(self, table: str, columns: Sequence[str]) -> str:
         sets = ",".join(
             f"{name} = v.column{place}" for place, name in enumerate(columns[1:], start=2)
         )
-        return (
-            f"update {table} set {sets} from (values {marks}) as v where {columns[0]} = v.column1"
-        )
+        return f"update {table} set {sets} from (values :rows) as v where {columns[0]} = v.column1"
 
 
 class Store(Protocol):

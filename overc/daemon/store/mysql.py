@@ -19,7 +19,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from types import NoneType
 from typing import Any, Concatenate
@@ -166,18 +166,24 @@ class MysqlTransaction(Transaction):
         text: str = self._cursor.mogrify("%s", (value,))
         return text
 
+    def _run_rows(self, sql: str, rows: Sequence[Row]) -> None:
+        # Most columns have values of one type: then nothing has to be asked for each of them.
+        columns: list[Iterable[str]] = []
+        for column in zip(*rows, strict=True):
+            kinds = set(map(type, column))
+            if len(kinds) == 1:
+                columns.append(map(_LITERALS.get(kinds.pop(), self._literal), column))
+            else:
+                columns.append(
+                    [_LITERALS.get(type(value), self._literal)(value) for value in column]
+                )
+        literals = "),(".join(map(",".join, zip(*columns, strict=True)))
+        self._cursor.execute(sql.replace(":rows", f"({literals})"))
+
     def _chunks(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
         """Yield parts whose text fits into a statement. Of any size: nothing is kept compiled."""
-        at = chars = 0
-        for place, item in enumerate(items):
-            values = item if isinstance(item, tuple) else (item,)
-            size = sum([len(value) for value in values if type(value) is str])
-            if place > at and (chars + size > STATEMENT_CHARS or place - at == ROWS_MAX):
-                yield items[at:place]
-                at, chars = place, 0
-            chars += size
-        if at < len(items):
-            yield items[at:]
+        for at in range(0, len(items), ROWS_MAX):
+            yield from _fitting(items[at : at + ROWS_MAX])
 
     def _filled_chunks(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
         return self._chunks(items)
@@ -190,24 +196,39 @@ class MysqlTransaction(Transaction):
             [(step,)] = self.fetch("select @@auto_increment_increment")
         return range(first, first + count * step, step)
 
-    def _update_sql(self, table: str, columns: Sequence[str], marks: str) -> str:
+    def _update_sql(self, table: str, columns: Sequence[str]) -> str:
         # The rows exist, so each of them meets its own id and nothing is inserted.
         sets = ",".join(f"{name} = values({name})" for name in columns[1:])
         return (
-            f"insert into {table} ({','.join(columns)}) values {marks}"
-            f" on duplicate key update {sets}"
+            f"insert into {table} ({','.join(columns)}) values :rows on duplicate key update {sets}"
         )
 
 
+def _fitting(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Halve what is too long for a statement, until it fits or cannot be halved."""
+    values = chain.from_iterable(item if isinstance(item, tuple) else (item,) for item in items)
+    chars = sum([len(value) for value in values if type(value) is str])
+    if chars <= STATEMENT_CHARS or len(items) == 1:
+        yield items
+    else:
+        middle = len(items) // 2
+        yield from _fitting(items[:middle])
+        yield from _fitting(items[middle:])
+
+
 def _quoted(text: str) -> str:
-    # Right for SQL_MODE, in which a backslash escapes.
-    return f"'{converters.escape_string(text)}'"
+    # Right for SQL_MODE, in which a backslash escapes. Most texts have nothing to be escaped, and
+    # to ask for it takes a tenth of the time.
+    if "'" in text or "\\" in text:
+        text = converters.escape_string(text)
+    return f"'{text}'"
 
 
 _LITERALS: Mapping[type, Callable[[Any], str]] = {
     str: _quoted,
     int: str,
-    float: converters.escape_float,
+    # The same few times stand in all rows of a batch.
+    float: lru_cache(64)(converters.escape_float),
     NoneType: lambda _: "NULL",
 }
 
