@@ -4,7 +4,8 @@ Note [Group commit]
 ~~~~~~~~~~~~~~~~~~~
 A commit costs a sync of the disk, whatever is in it. While one transaction runs, further reports
 queue up; as soon as it ends all of them go into the next one. There is no timer: an idle server
-answers at once, a busy one batches by itself.
+answers at once, a busy one batches by itself. Where the database can prepare one transaction while
+it ends another (see Note [Overlapping transactions]), the next batch begins as soon as it may.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ QUEUE_MAX = 5_000
 
 BATCH_MAX = 500
 """Reports in one transaction, so that the first of them is not kept waiting by the last."""
+
+RECORDING_MAX = 2
+"""Batches on their way at once: see Note [Overlapping transactions]."""
 
 PROOFS_MAX = 5
 """Keys that are derived at a time: pages are made by the same ten threads, and need not wait for
@@ -88,7 +92,12 @@ class Intake(Service):
         self._proved = keys.ProvedKeys()
         self._proving = 0
         self._proofs = DeferredSemaphore(PROOFS_MAX)
-        self._flushing: Deferred[None] | None = None
+        self._first: list[_Waiting] | None = None
+        """The batch that the next one has to wait for."""
+        self._recording = 0
+        """How many batches are on their way."""
+        self._idle: Deferred[None] | None = None
+        """Fires when none is any more; None while nobody waits for that."""
 
     def submit(self, report: Report) -> Deferred[None]:
         """Return a Deferred that fires when the report and all that follows from it is durable.
@@ -112,8 +121,9 @@ class Intake(Service):
 
     async def stopService(self) -> None:
         super().stopService()
-        while self._flushing is not None:
-            await self._flushing
+        if self._recording:
+            self._idle = Deferred()
+            await self._idle
 
     async def _prove_and_queue(self, report: Report) -> None:
         self._proving += 1
@@ -143,28 +153,33 @@ class Intake(Service):
     def _enqueue(self, submission: Submission, *, recalled: bool) -> Deferred[None]:
         waiting = _Waiting(submission, Deferred(), recalled)
         self._queue.append(waiting)
-        if self._flushing is None:
-            self._flushing = Deferred()
-            ensureDeferred(self._flush())
+        self._begin_next()
         return waiting.answer
 
-    async def _flush(self) -> None:
-        answer: Callable[[], None] | None = None
+    def _begin_next(self) -> None:
+        """Begin a batch of those who wait, if none is on its way that has to come first."""
+        if self._queue and self._first is None and self._recording < RECORDING_MAX:
+            batch, self._queue = self._queue[:BATCH_MAX], self._queue[BATCH_MAX:]
+            ensureDeferred(self._flush(batch))
+
+    async def _flush(self, batch: list[_Waiting]) -> None:
+        self._first = batch
+        self._recording += 1
         try:
-            while self._queue:
-                batch, self._queue = self._queue[:BATCH_MAX], self._queue[BATCH_MAX:]
-                recording = ensureDeferred(self._record_in_time(batch))
-                # The last batch is answered while the next one is on its way.
-                if answer is not None:
-                    answer()
-                answer = await recording
-                if not self._queue:
-                    answer()
-                    answer = None
+            answer = await self._record_in_time(batch)
         finally:
-            flushed, self._flushing = self._flushing, None
-            assert flushed is not None
-            flushed.callback(None)
+            self._recording -= 1
+            # The next batch is on its way while this one is answered.
+            self._let_next_begin(batch)
+        answer()
+        if not self._recording and self._idle is not None:
+            self._idle.callback(None)
+
+    def _let_next_begin(self, batch: list[_Waiting]) -> None:
+        """Say that the next batch need not wait for this one. It may be said several times."""
+        if self._first is batch:
+            self._first = None
+        self._begin_next()
 
     async def _record_in_time(self, batch: list[_Waiting]) -> Callable[[], None]:
         # Again and again: while a transaction is stuck others come and wait behind it.
@@ -190,9 +205,10 @@ class Intake(Service):
         """Record a batch; return what answers it."""
         now = Times(self._clock.wall(), self._clock.steady())
         submissions = [one.submission for one in batch]
+        next_may_begin = partial(self._reactor.callFromThread, self._let_next_begin, batch)
         try:
             recorded = await self._store.write(
-                "store a report", self._recorder.record, submissions, now
+                "store a report", self._recorder.record, submissions, now, next_may_begin
             )
         except StorageError as e:
             log.error("{error}", error=e)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from overc.daemon import judge, keys, seqs
@@ -55,10 +55,17 @@ class Recorder:
         self._expectations = expectations
         self._cache = ServiceCache(without_rules=not expectations.rules)
 
-    def record(self, tx: Transaction, submissions: Sequence[Submission], now: Times) -> Recorded:
+    def record(
+        self,
+        tx: Transaction,
+        submissions: Sequence[Submission],
+        now: Times,
+        next_may_begin: Callable[[], None] = lambda: None,
+    ) -> Recorded:
         """Store reports in order: who, what, and what follows. A refused one leaves no trace.
 
-        Raises Stale when it has to be run again: see Note [Cached services].
+        `next_may_begin` is called, in the writer's thread, when the next batch need not wait for
+        the end of this one. Raises Stale when it has to be run again: see Note [Cached services].
         """
         self._cache.begin(tx)
         batch = _Batch(tx, now, self._cache, self._expectations)
@@ -72,12 +79,20 @@ class Recorder:
         batch.load_services([report for report, _ in accepted])
         for report, order in accepted:
             batch.judge(report, order)
+        batch.add_renewals()
+        overlaps = batch.only_renews
+        if overlaps:
+            # From here on nothing in memory is looked at or changed: it is the next one's.
+            self._cache.end(tx)
+            if tx.let_next_begin():
+                next_may_begin()
         try:
             alerts = batch.save(self._raiser)
         except Stale:
             self._cache.distrust()
             raise
-        self._cache.end(tx)
+        if not overlaps:
+            self._cache.end(tx)
         return Recorded(outcomes, alerts)
 
     def mark_late(self, tx: Transaction, ids: Sequence[int], now: Times) -> int:
@@ -205,9 +220,13 @@ class _Batch:
         self._well: list[int] = []
         """Services whose last problem is over."""
         self._seqs: dict[tuple[int, str], tuple[seqs.Ranges, bool]] = {}
+        self._renewing: list[Sequence[int]] = []
+        """The ids of the states of `_renewed` that have some."""
 
     def load_servers(self, names: Iterable[str]) -> None:
-        found = records.find_servers(self._tx, names)
+        # Another batch may be about to end that changes addresses. Then they are changed once more.
+        with self._tx.ahead():
+            found = records.find_servers(self._tx, names)
         self._servers = {row.name: row for row in found}
 
     def admit(self, submission: Submission) -> str | WrongKey:
@@ -237,7 +256,9 @@ class _Batch:
         server_id = self._servers[report.server.name].id
         key = (server_id, report.spooled.spool)
         if key not in self._seqs:
-            stored = records.stored_seqs(self._tx, *key)
+            # A batch that is about to end has locked those that it will change.
+            with self._tx.ahead():
+                stored = records.stored_seqs(self._tx, *key)
             self._seqs[key] = (seqs.parse(stored or ""), stored is not None)
         ranges, known = self._seqs[key]
         added = seqs.add(ranges, report.spooled.seq)
@@ -334,9 +355,28 @@ class _Batch:
             place = self._newest.get(about)
         self._alerts.append((alert, server_id, about, place, about.state_id if about else None))
 
+    def add_renewals(self) -> None:
+        """Add the states that say nothing new to the history."""
+        # A batch that is about to end makes its own states the present ones, and no others.
+        with self._tx.ahead():
+            for wave in self._renewed:
+                # In the order of their ids: nodes that lock in one order do not lock each other
+                # out.
+                states = sorted(wave.values(), key=_service_id)
+                ids = self._add_states(states)
+                self._renewing.append(ids)
+                for id_, (service, _, _) in zip(ids, states, strict=True):
+                    service.state_id = id_
+
+    @property
+    def only_renews(self) -> bool:
+        """No more is left to be done than to make states that say nothing new the present ones."""
+        return not (self._states or self._changed or self._alerts or self._well)
+
     def save(self, raiser: Raiser) -> int:
-        """Write everything that changed; return the number of alerts."""
-        self._renew()
+        """Write everything else that changed; return the number of alerts."""
+        for ids in self._renewing:
+            records.renew(self._tx, ids, self._now.steady_at)
         if not self._tx.sole_writer:
             records.check(self._tx, self._known)
         ids = self._save_states()
@@ -360,16 +400,6 @@ class _Batch:
                 self._tx, server_id, spool, seqs.show(ranges), self._now.wall_at, known=known
             )
         return len(raised)
-
-    def _renew(self) -> None:
-        """Store the states that say nothing new."""
-        for wave in self._renewed:
-            # In the order of their ids: nodes that lock in one order do not lock each other out.
-            states = sorted(wave.values(), key=_service_id)
-            ids = self._add_states(states)
-            records.renew(self._tx, ids, self._now.steady_at)
-            for id_, (service, _, _) in zip(ids, states, strict=True):
-                service.state_id = id_
 
     def _save_states(self) -> Sequence[int]:
         """Add the states to the chains of their services; return their ids, in order.

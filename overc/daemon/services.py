@@ -138,6 +138,7 @@ class ServiceCache:
     def distrust(self) -> None:
         """What is in memory was not what the database holds: keep nothing for a while."""
         self._distrusted = BATCHES_DISTRUSTED
+        self._mark = None
 
     def forget(self, ids: Iterable[int]) -> None:
         for id_ in ids:

@@ -2,9 +2,10 @@
 
 Note [Writer and readers]
 ~~~~~~~~~~~~~~~~~~~~~~~~~
-One pool of one connection writes, so writers queue here, in order and without a time-out, instead
-of fighting for the database's locks; another pool reads beside it on snapshots, so that a page
-never holds up a report.
+Writers queue here, in order and without a time-out, instead of fighting for the database's locks;
+readers have connections of their own and read beside them on snapshots, so that a page never holds
+up a report. On a database server two transactions that write may overlap a little: see Note
+[Overlapping transactions] in `succession.py`.
 
 Note [Chunks of fixed sizes]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~
@@ -16,6 +17,7 @@ ones: the texts of the statements are then few as well, and SQLite finds them co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
@@ -122,6 +124,21 @@ class Transaction:
         for chunk in self._filled_chunks(sorted(ids)):
             marks = ",".join("?" * len(chunk))
             self._run(f"delete from {table} where id in ({marks})", chunk)
+
+    def ahead(self) -> AbstractContextManager[None]:
+        """Within it statements do not wait for the end of the transaction before this one.
+
+        For what neither needs what that has changed nor locks what that still has to lock: see
+        Note [Overlapping transactions].
+        """
+        return nullcontext()
+
+    def let_next_begin(self) -> bool:
+        """Let the next transaction that writes begin before this one ends, if the engine can.
+
+        For one that only has to lock what the next one will not touch `ahead`.
+        """
+        return False
 
     def describe(self) -> Described:
         [(version,)] = self.fetch("select sqlite_version()")

@@ -18,22 +18,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
-from itertools import chain
-from types import NoneType
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Concatenate
 
 import pymysql
-from pymysql import converters
 from pymysql.constants import CR, ER
 from twisted.enterprise import adbapi
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from overc.daemon.store.engine import Described, P, Row, T, Transaction
+from overc.daemon.store.engine import P, T, Transaction
 from overc.daemon.store.errors import Stale, StorageError, StorageRefused
-from overc.daemon.store.mysql_migrations import VERSION_TABLE, DeriveKey, is_current, migrate_mysql
+from overc.daemon.store.mysql_migrations import DeriveKey, is_current, migrate_mysql
+from overc.daemon.store.mysql_transaction import MysqlTransaction
+from overc.daemon.store.succession import Succession, TooLate
 from overc.daemon.store.urls import MysqlDatabase
 from overc.logging import get_logger
 
@@ -67,12 +66,8 @@ UPGRADE_S = 3600
 
 READERS = 2
 
-STATEMENT_CHARS = 2**19
-"""Of text in one statement. Encoded and escaped it is four times as much at most, and the smallest
-max_allowed_packet that servers come with is 4 MiB."""
-
-ROWS_MAX = 900
-"""Rows in one statement. More than a thousand keys MariaDB looks up in another way."""
+WRITERS = 2
+"""See Note [Overlapping transactions]. The rules of locks hold for two; more would need others."""
 
 SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 """Whatever the server's own is: what does not fit is refused, never cut."""
@@ -107,132 +102,6 @@ LOST = {
 log = get_logger(__name__)
 
 
-class _TooLate(Exception):
-    """An interaction's turn came when nobody waited for it any more."""
-
-    def __init__(self) -> None:
-        super().__init__("the database did not answer in time")
-
-
-class MysqlTransaction(Transaction):
-    """SQL as MariaDB and MySQL say it."""
-
-    for_update = "for update"
-    sole_writer = False
-    # MariaDB takes seconds for a chain of ten thousand, and writes to an index with less trouble.
-    indexed_histories = True
-
-    def fetch(self, sql: str, *values: Any) -> list[Row]:
-        return list(super().fetch(sql, *values))  # PyMySQL's are tuples, and some are lists
-
-    def update_from(
-        self, table: str, other: str, sets: Mapping[str, str], where: str, *values: Any
-    ) -> int:
-        pairs = ",".join(f"{table}.{name} = {value}" for name, value in sets.items())
-        return self.execute(f"update {table} join {other} set {pairs} where {where}", *values)
-
-    def conditions(self, column: str, ids: Sequence[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
-        for at in range(0, len(ids), ROWS_MAX):
-            some = ids[at : at + ROWS_MAX]
-            if some[-1] - some[0] == len(some) - 1:
-                # A range is found with less trouble than each of its ids.
-                yield f"{column} between {some[0]} and {some[-1]}", ()
-            else:
-                # Between ours there may be those of other nodes.
-                yield f"{column} in ({','.join(map(str, some))})", ()
-
-    def describe(self) -> Described:
-        [(version,)] = self.fetch("select version()")
-        number, _, rest = version.partition("-")
-        [(schema,)] = self.fetch(f"select version from {VERSION_TABLE}")
-        # What the server estimates; it counts rows only now and then.
-        [(size_bytes,)] = self.fetch(
-            "select coalesce(sum(data_length + index_length), 0) from information_schema.tables"
-            " where table_schema = database()"
-        )
-        engine = "MariaDB" if "MariaDB" in rest else "MySQL"
-        return Described(f"{engine} {number}", schema, int(size_bytes))
-
-    def _run(self, sql: str, values: Sequence[Any]) -> None:
-        # PyMySQL would look the way of each value up in three places: half of what it does at all.
-        literals = [_LITERALS.get(type(value), self._literal)(value) for value in values]
-        pieces = sql.split("?")
-        if len(pieces) != len(literals) + 1:
-            raise TypeError(f"{len(pieces) - 1} values are asked for, got {len(literals)}")
-        literals.append("")
-        self._cursor.execute("".join(chain.from_iterable(zip(pieces, literals, strict=True))))
-
-    def _literal(self, value: object) -> str:
-        text: str = self._cursor.mogrify("%s", (value,))
-        return text
-
-    def _run_rows(self, sql: str, rows: Sequence[Row]) -> None:
-        # Most columns have values of one type: then nothing has to be asked for each of them.
-        columns: list[Iterable[str]] = []
-        for column in zip(*rows, strict=True):
-            kinds = set(map(type, column))
-            if len(kinds) == 1:
-                columns.append(map(_LITERALS.get(kinds.pop(), self._literal), column))
-            else:
-                columns.append(
-                    [_LITERALS.get(type(value), self._literal)(value) for value in column]
-                )
-        literals = "),(".join(map(",".join, zip(*columns, strict=True)))
-        self._cursor.execute(sql.replace(":rows", f"({literals})"))
-
-    def _chunks(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
-        """Yield parts whose text fits into a statement. Of any size: nothing is kept compiled."""
-        for at in range(0, len(items), ROWS_MAX):
-            yield from _fitting(items[at : at + ROWS_MAX])
-
-    def _filled_chunks(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
-        return self._chunks(items)
-
-    def _inserted_ids(self, count: int) -> Iterable[int]:
-        # The first one is told. In a Galera cluster each node leaves room for the others' ids.
-        first = int(self._cursor.lastrowid)
-        step = 1
-        if count > 1:
-            [(step,)] = self.fetch("select @@auto_increment_increment")
-        return range(first, first + count * step, step)
-
-    def _update_sql(self, table: str, columns: Sequence[str]) -> str:
-        # The rows exist, so each of them meets its own id and nothing is inserted.
-        sets = ",".join(f"{name} = values({name})" for name in columns[1:])
-        return (
-            f"insert into {table} ({','.join(columns)}) values :rows on duplicate key update {sets}"
-        )
-
-
-def _fitting(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Halve what is too long for a statement, until it fits or cannot be halved."""
-    values = chain.from_iterable(item if isinstance(item, tuple) else (item,) for item in items)
-    chars = sum([len(value) for value in values if type(value) is str])
-    if chars <= STATEMENT_CHARS or len(items) == 1:
-        yield items
-    else:
-        middle = len(items) // 2
-        yield from _fitting(items[:middle])
-        yield from _fitting(items[middle:])
-
-
-def _quoted(text: str) -> str:
-    # Right for SQL_MODE, in which a backslash escapes. Most texts have nothing to be escaped, and
-    # to ask for it takes a tenth of the time.
-    if "'" in text or "\\" in text:
-        text = converters.escape_string(text)
-    return f"'{text}'"
-
-
-_LITERALS: Mapping[type, Callable[[Any], str]] = {
-    str: _quoted,
-    int: str,
-    # The same few times stand in all rows of a batch.
-    float: lru_cache(64)(converters.escape_float),
-    NoneType: lambda _: "NULL",
-}
-
-
 class _Connection(adbapi.Connection):
     """A pooled connection that is dropped when it can't roll back.
 
@@ -240,18 +109,32 @@ class _Connection(adbapi.Connection):
     place behind a ConnectionLost.
     """
 
+    def commit(self) -> None:
+        connection: Any = self._connection
+        try:
+            connection.commit()
+        finally:
+            self._end()
+
     def rollback(self) -> None:
         connection: Any = self._connection
         try:
             connection.rollback()
         except pymysql.err.MySQLError:
             self._pool.disconnect(connection)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self._pool.succession is not None:
+            self._pool.succession.end()
 
 
 class _Pool(adbapi.ConnectionPool):
     """One connection for each thread. A server that hangs is not tried by all who wait in turn."""
 
     connectionFactory = _Connection
+    succession: Succession | None = None
     _hung: tuple[Any, ...] = ()
     _hung_until = 0.0
 
@@ -277,7 +160,8 @@ class MysqlStore:
         self._reactor = reactor
         self._database = database
         self._derive_key = derive_key
-        self._writer = self._pool("overc-writer", 1, "isolation level read committed")
+        self._writer = self._pool("overc-writer", WRITERS, "isolation level read committed")
+        self._writer.succession = Succession()
         self._readers = self._pool(
             "overc-readers", READERS, "isolation level repeatable read, read only"
         )
@@ -320,7 +204,7 @@ class MysqlStore:
 
     async def _run(
         self,
-        pool: adbapi.ConnectionPool,
+        pool: _Pool,
         description: str,
         interaction: Callable[[Transaction], T],
     ) -> T:
@@ -332,9 +216,11 @@ class MysqlStore:
         end = time.monotonic() + WAIT_S
 
         def begin(cursor: Any) -> T:
-            if time.monotonic() > end:
-                raise _TooLate
-            return interaction(MysqlTransaction(cursor))
+            if pool.succession is not None:
+                pool.succession.wait_for_turn(end)
+            elif time.monotonic() > end:
+                raise TooLate
+            return interaction(MysqlTransaction(cursor, pool.succession, end))
 
         attempt = 0
         while True:
@@ -342,8 +228,8 @@ class MysqlStore:
                 result: T = await pool.runInteraction(begin)
             except Stale:
                 if time.monotonic() > end:
-                    raise StorageError(f"Unable to {description}: {_TooLate()}") from None
-            except (pymysql.err.MySQLError, _TooLate) as e:
+                    raise StorageError(f"Unable to {description}: {TooLate()}") from None
+            except (pymysql.err.MySQLError, TooLate) as e:
                 if _code(e) in LOST:
                     self._note_lost(e)
                 attempt += 1
@@ -370,7 +256,7 @@ class MysqlStore:
             log.info("the database {database} answers again", database=self._database)
         self._lost = False
 
-    def _pool(self, name: str, size: int, transactions: str) -> adbapi.ConnectionPool:
+    def _pool(self, name: str, size: int, transactions: str) -> _Pool:
         return _Pool(
             "pymysql",
             **connect_arguments(self._database),
