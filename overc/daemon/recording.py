@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from overc.daemon import judge, keys, seqs
@@ -273,8 +274,7 @@ class _Batch:
         wanted: dict[int, dict[str, None]] = {}
         for report in reports:
             names = wanted.setdefault(self._servers[report.server.name].id, {})
-            for service in report.services:
-                names[service.name] = None
+            names.update(dict.fromkeys([service.name for service in report.services]))
             for alert in report.alerts:
                 if alert.service:
                     names[alert.service] = None
@@ -284,42 +284,44 @@ class _Batch:
     def judge(self, report: Report, order: _Order) -> None:
         server_id = self._servers[report.server.name].id
         services = self._services[server_id]
+        wall_at, steady_at = self._now
+        changed, renewed = self._changed, self._renewed[0]
         for one in report.services:
             service = services[one.name]
-            if not self._renews(service, one, order):
-                self._judge_state(service, one, report.server.name)
+            seen_at = wall_at
+            if one.seen_at is not None:
+                seen_at = min(one.seen_at, wall_at)
+                if (
+                    order is _Order.UNKNOWN
+                    and service.seen_at is not None
+                    and seen_at < service.seen_at
+                ):
+                    # From a backlog: it belongs to the history, what is known already is newer.
+                    self._change(service)
+                    self._states.append((service, seen_at, one))
+                    continue
+            if service in changed or not service.renew(one, steady_at):
+                self._judge_state(service, one, seen_at, report.server.name)
+                continue
+            service.seen_at = seen_at
+            if service in renewed:
+                self._renew_again((service, seen_at, one))
+            else:
+                renewed[service] = (service, seen_at, one)
         for asked in report.alerts:
             about = services[asked.service] if asked.service else None
             self._raise(judge.on_alert(asked), server_id, about)
 
-    def _renews(self, service: Service, report: ServiceReport, order: _Order) -> bool:
-        """Take in a state that needs no judging: it says nothing new, or is no news any more."""
-        seen_at, steady_at = self._now
-        if report.seen_at is not None:
-            seen_at = min(report.seen_at, seen_at)
-            if (
-                order is _Order.UNKNOWN
-                and service.seen_at is not None
-                and seen_at < service.seen_at
-            ):
-                # From a backlog: it belongs to the history, what is known already is newer.
-                self._change(service)
-                self._states.append((service, seen_at, report))
-                return True
-        if service in self._changed or not service.renew(report, steady_at):
-            return False
-        service.seen_at = seen_at
-        for wave in self._renewed:
-            if service not in wave:
-                wave[service] = (service, seen_at, report)
-                return True
-        self._renewed.append({service: (service, seen_at, report)})
-        return True
+    def _renew_again(self, state: _NewState) -> None:
+        for wave in self._renewed[1:]:
+            if state[0] not in wave:
+                wave[state[0]] = state
+                return
+        self._renewed.append({state[0]: state})
 
-    def _judge_state(self, service: Service, report: ServiceReport, server: str) -> None:
-        seen_at = self._now.wall_at
-        if report.seen_at is not None:
-            seen_at = min(report.seen_at, seen_at)
+    def _judge_state(
+        self, service: Service, report: ServiceReport, seen_at: float, server: str
+    ) -> None:
         self._change(service)
         self._newest[service] = len(self._states)
         self._states.append((service, seen_at, report))
@@ -362,7 +364,7 @@ class _Batch:
             for wave in self._renewed:
                 # In the order of their ids: nodes that lock in one order do not lock each other
                 # out.
-                states = sorted(wave.values(), key=_service_id)
+                states = [wave[service] for service in sorted(wave, key=_id_of)]
                 ids = self._add_states(states)
                 self._renewing.append(ids)
                 for id_, (service, _, _) in zip(ids, states, strict=True):
@@ -439,5 +441,4 @@ class _Batch:
         return ids
 
 
-def _service_id(state: _NewState) -> int:
-    return state[0].id
+_id_of = attrgetter("id")
