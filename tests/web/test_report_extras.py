@@ -238,7 +238,14 @@ PAIRS = st.lists(
 )
 
 
-@given(PAIRS, st.sampled_from(["", " ", "\n\t "]))
+@pytest.mark.parametrize("space", [" ", "\t", "\r", "\n"])
+def test_a_second_key_that_stands_apart_from_its_colon(space: str) -> None:
+    one = f'{{"name":"a","state":"OK","state"{space}:"FAIL"}}'
+    body = f'{{"server":{{"name":"a","key":"k"}},"period":60,"services":[{one}]}}'
+    assert refused(decode_status, body.encode()) == 'the key "state" stands twice in one object'
+
+
+@given(PAIRS, st.sampled_from(["", " ", "\t", "\r", "\n", "\n\t "]))
 def test_a_key_that_stands_twice_is_never_taken(pairs: list[tuple[str, str]], space: str) -> None:
     inner = ",".join(f'"{name}"{space}:{value}' for name, value in pairs)
     sent = f'{{"server":{{"name":"a","key":"k"}},"period":60,"services":[{{{inner}}}]}}'
