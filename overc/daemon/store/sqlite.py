@@ -6,16 +6,12 @@ Left to itself SQLite copies the write-ahead log into the database within some w
 all who wait for that commit wait for the copy and its sync. Here another connection does it in a
 thread of its own while the writer goes on. Only if the log never comes to its end that way, because
 writers are always faster, the writer has to wait for it once.
-
-The file of the log keeps its size when the log begins anew in it, so that does not tell how long
-the log is. The header of its index does (https://www.sqlite.org/walformat.html, 2.1).
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import struct
 from collections.abc import Callable
 from typing import Any, Concatenate
 
@@ -29,11 +25,6 @@ from overc.daemon.store.migrations import migrate_sqlite
 from overc.logging import get_logger
 
 log = get_logger(__name__)
-
-_INDEX = struct.Struct("=I10xHI")
-"""Of the header of a log's index: the version, the size of a page, the number of pages."""
-
-_INDEX_VERSION = 3007000
 
 READERS = 2
 
@@ -116,13 +107,8 @@ class SqliteStore:
 
     def _wal_bytes(self) -> int:
         try:
-            with open(f"{self.path}-shm", "rb", buffering=0) as index:
-                version, page_bytes, frames = _INDEX.unpack(index.read(_INDEX.size))
-            if version == _INDEX_VERSION:
-                # 1 stands for the largest one, which two bytes can't hold.
-                return int(frames * (page_bytes if page_bytes > 1 else 65536))
             return os.stat(f"{self.path}-wal").st_size
-        except (OSError, struct.error):
+        except OSError:
             return 0
 
     def _end_on_failed_sync(self, error: sqlite3.Error) -> None:
