@@ -57,7 +57,8 @@ class Succession:
     def wait_for_former(self, end_at: float) -> None:
         """Wait for the end of the transaction that let this one begin. Raises TooLate."""
         with self._changed:
-            self._wait(lambda: self._former is None, end_at)
+            if self._former is not None:
+                self._wait(lambda: self._former is None, end_at)
 
     def let_next_begin(self) -> None:
         """End this thread's turn, but not its transaction. The former one has to have ended."""

@@ -117,6 +117,17 @@ def test_the_end_of_the_former_one_is_not_the_next_one_s(track: Track) -> None:
     turns[2].result(LIMIT_S)
 
 
+def test_a_former_one_that_has_ended_is_not_waited_for(track: Track) -> None:
+    """Also by one that has taken long with what it did ahead."""
+    a, b, _ = track.runners
+    turns = track.queue(a, b)
+    turns[0].result(LIMIT_S)
+    a.let_next_begin()
+    turns[1].result(LIMIT_S)
+    a.end()
+    b.wait_for_former(-1).result(LIMIT_S)
+
+
 def test_there_is_one_former_one(track: Track) -> None:
     a, b, _ = track.runners
     turns = track.queue(a, b)
