@@ -92,7 +92,7 @@ class Intake(Service):
         self._proved = keys.ProvedKeys()
         self._proving = 0
         self._proofs = DeferredSemaphore(PROOFS_MAX)
-        self._first: list[_Waiting] | None = None
+        self._blocking: list[_Waiting] | None = None
         """The batch that the next one has to wait for."""
         self._recording = 0
         """How many batches are on their way."""
@@ -158,12 +158,12 @@ class Intake(Service):
 
     def _begin_next(self) -> None:
         """Begin a batch of those who wait, if none is on its way that has to come first."""
-        if self._queue and self._first is None and self._recording < RECORDING_MAX:
+        if self._queue and self._blocking is None and self._recording < RECORDING_MAX:
             batch, self._queue = self._queue[:BATCH_MAX], self._queue[BATCH_MAX:]
             ensureDeferred(self._flush(batch))
 
     async def _flush(self, batch: list[_Waiting]) -> None:
-        self._first = batch
+        self._blocking = batch
         self._recording += 1
         try:
             answer = await self._record_in_time(batch)
@@ -177,8 +177,8 @@ class Intake(Service):
 
     def _let_next_begin(self, batch: list[_Waiting]) -> None:
         """Say that the next batch need not wait for this one. It may be said several times."""
-        if self._first is batch:
-            self._first = None
+        if self._blocking is batch:
+            self._blocking = None
         self._begin_next()
 
     async def _record_in_time(self, batch: list[_Waiting]) -> Callable[[], None]:
