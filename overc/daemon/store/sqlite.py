@@ -1,12 +1,4 @@
-"""The store in a SQLite file.
-
-Note [Checkpoints]
-~~~~~~~~~~~~~~~~~~
-Left to itself SQLite copies the write-ahead log into the database within some writer's commit, and
-all who wait for that commit wait for the copy and its sync. Here another connection does it in a
-thread of its own while the writer goes on. Only if the log never comes to its end that way, because
-writers are always faster, the writer has to wait for it once.
-"""
+"""The store in a SQLite file."""
 
 from __future__ import annotations
 
@@ -16,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, Concatenate
 
 from twisted.enterprise import adbapi
-from twisted.internet.defer import ensureDeferred
 from twisted.internet.threads import deferToThread
 
+from overc.daemon.store.checkpoints import Checkpoints
 from overc.daemon.store.engine import P, T, Transaction
 from overc.daemon.store.errors import StorageError
 from overc.daemon.store.migrations import migrate_sqlite
@@ -27,12 +19,6 @@ from overc.logging import get_logger
 log = get_logger(__name__)
 
 READERS = 2
-
-WAL_BYTES = 16 * 1024 * 1024
-"""The write-ahead log is copied into the database when it is larger than this."""
-
-WAL_BYTES_MAX = 16 * WAL_BYTES
-"""And larger than this it is started anew, for which the writer has to wait."""
 
 
 class SqliteStore:
@@ -48,7 +34,9 @@ class SqliteStore:
         self._writer = self._pool("overc-writer", 1, _open_writer)
         self._readers = self._pool("overc-readers", READERS, _open_reader)
         self._checkpointer = self._pool("overc-checkpointer", 1, _open_checkpointer)
-        self._checkpointing = False
+        self._checkpoints = Checkpoints(
+            path, self._writer, self._checkpointer, self._on_failed_checkpoint
+        )
 
     async def open(self) -> None:
         await deferToThread(prepare, self.path)
@@ -59,6 +47,7 @@ class SqliteStore:
 
     def close(self) -> None:
         self._opened = False
+        self._checkpoints.close()
         self._writer.close()
         self._readers.close()
         self._checkpointer.close()
@@ -76,9 +65,7 @@ class SqliteStore:
             return interaction(Transaction(cursor), *args, **kwargs)
 
         result = await self._run(self._writer, description, begin)
-        if not self._checkpointing and self._wal_bytes() > WAL_BYTES:
-            self._checkpointing = True
-            ensureDeferred(self._checkpoint())
+        self._checkpoints.after_commit()
         return result
 
     async def read(
@@ -94,22 +81,9 @@ class SqliteStore:
 
         return await self._run(self._readers, description, begin)
 
-    async def _checkpoint(self) -> None:
-        """Copy the write-ahead log into the database, beside the writer: see Note [Checkpoints]."""
-        mode = "restart" if self._wal_bytes() > WAL_BYTES_MAX else "passive"
-        try:
-            await self._checkpointer.runWithConnection(_checkpoint, mode)
-        except sqlite3.Error as e:
-            self._end_on_failed_sync(e)
-            log.warn("the write-ahead log of {path} grows: {error}", path=self.path, error=e)
-        finally:
-            self._checkpointing = False
-
-    def _wal_bytes(self) -> int:
-        try:
-            return os.stat(f"{self.path}-wal").st_size
-        except OSError:
-            return 0
+    def _on_failed_checkpoint(self, error: sqlite3.Error) -> None:
+        self._end_on_failed_sync(error)
+        log.warn("the write-ahead log of {path} grows: {error}", path=self.path, error=error)
 
     def _end_on_failed_sync(self, error: sqlite3.Error) -> None:
         if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_FSYNC":
@@ -170,10 +144,6 @@ def _open_writer(connection: sqlite3.Connection) -> None:
 
 def _open_checkpointer(connection: sqlite3.Connection) -> None:
     connection.execute("pragma synchronous = full")
-
-
-def _checkpoint(connection: sqlite3.Connection, mode: str) -> None:
-    connection.execute(f"pragma wal_checkpoint({mode})").fetchall()
 
 
 def _open_reader(connection: sqlite3.Connection) -> None:
