@@ -185,8 +185,6 @@ class SteppedStore:
         self.waiting: list[Deferred[None]] = []
         self.calls: list[str] = []
         self.arguments: list[tuple[Any, ...]] = []
-        self.at_once = 0
-        self.most_at_once = 0
         self.fault: Callable[[str], Awaitable[None] | None] = lambda description: None
 
     async def write(
@@ -196,18 +194,13 @@ class SteppedStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        try:
-            if self.held:
-                turn: Deferred[None] = Deferred()
-                self.waiting.append(turn)
-                await turn
-            await self._begin(description, args)
-            with _as_storage_error(description):
-                return in_transaction(self.path, interaction, *args, **kwargs)
-        finally:
-            self.at_once -= 1
+        if self.held:
+            turn: Deferred[None] = Deferred()
+            self.waiting.append(turn)
+            await turn
+        await self._begin(description, args)
+        with _as_storage_error(description):
+            return in_transaction(self.path, interaction, *args, **kwargs)
 
     async def read(
         self,
@@ -238,6 +231,60 @@ class SteppedStore:
             await waited
 
 
+class SerialStore(SteppedStore):
+    """Its transactions begin in order, each when the one before has ended, as in a writer's thread.
+
+    While `held`, each one waits in `waiting`, once its function has run, for the `step()` that ends
+    it.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.turns: list[Deferred[None]] = []
+        """The first one's transaction has begun, the others stand ready."""
+
+    async def write(
+        self,
+        description: str,
+        interaction: Callable[Concatenate[Transaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        if not self.held:
+            return await super().write(description, interaction, *args, **kwargs)
+        turn: Deferred[None] = Deferred()
+        self.turns.append(turn)
+        if len(self.turns) == 1:
+            turn.callback(None)
+        await turn
+        try:
+            await self._begin(description, args)
+            with (
+                _as_storage_error(description),
+                connected(self.path, isolation_level=None) as connection,
+            ):
+                connection.execute("pragma foreign_keys = on")
+                connection.execute("begin immediate")
+                result = interaction(Transaction(connection.cursor()), *args, **kwargs)
+                end: Deferred[None] = Deferred()
+                self.waiting.append(end)
+                await end
+                connection.commit()
+                return result
+        finally:
+            self.turns.pop(0)
+            if self.turns:
+                self.turns[0].callback(None)
+
+    def step(self, error: Exception | None = None) -> None:
+        """Let the transaction that has begun end, or fail."""
+        end = self.waiting.pop(0)
+        if error is None:
+            end.callback(None)
+        else:
+            end.errback(error)
+
+
 @contextmanager
 def _as_storage_error(description: str) -> Iterator[None]:
     try:
@@ -260,8 +307,8 @@ class SteppedReactor(Clock):
 class IntakeDesk:
     """An intake over a stepped store; `submit` gives back what the sender waits for."""
 
-    def __init__(self, path: str, queue_max: int) -> None:
-        self.store = SteppedStore(path)
+    def __init__(self, path: str, queue_max: int, store: SteppedStore | None = None) -> None:
+        self.store: Any = store or SerialStore(path)
         self.clock = FakeClock()
         self.nudges = 0
         self.failures = 0
@@ -298,7 +345,7 @@ class IntakeDesk:
 
     def batches(self) -> list[int]:
         calls = zip(self.store.calls, self.store.arguments, strict=True)
-        return [len(arguments[0]) for call, arguments in calls if call == "store a report"]
+        return [len(arguments[0].reports) for call, arguments in calls if call == "store a report"]
 
     def infos(self) -> list[str]:
         return [info for (info,) in rows(self.store.path, "select info from states order by id")]

@@ -3,14 +3,20 @@
 Note [Group commit]
 ~~~~~~~~~~~~~~~~~~~
 A commit costs a sync of the disk, whatever is in it. While one transaction runs, further reports
-queue up; as soon as it ends all of them go into the next one. There is no timer: an idle server
-answers at once, a busy one batches by itself. Where the database can prepare one transaction while
-it ends another (see Note [Overlapping transactions]), the next batch begins as soon as it may.
+queue up, and all of them go into the next one. There is no timer: an idle server answers at once, a
+busy one batches by itself.
+
+The next transaction stands ready while one runs, and the writer's thread takes it up without asking
+the reactor, which may be busy. So it is only when a transaction begins that its reports are chosen,
+in that thread. Where the database can prepare one transaction while it ends another (see Note
+[Overlapping transactions]), it begins as soon as it may.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,7 +29,7 @@ from overc.clock import Clock
 from overc.daemon import keys
 from overc.daemon.recording import Recorded, Recorder, Submission, Times, WrongKey
 from overc.daemon.store import records
-from overc.daemon.store.engine import Store
+from overc.daemon.store.engine import Store, Transaction
 from overc.daemon.store.errors import StorageError
 from overc.logging import get_logger
 from overc.model import Report, ServerIdentity
@@ -34,8 +40,8 @@ QUEUE_MAX = 5_000
 BATCH_MAX = 500
 """Reports in one transaction, so that the first of them is not kept waiting by the last."""
 
-RECORDING_MAX = 2
-"""Batches on their way at once: see Note [Overlapping transactions]."""
+BATCHES_MAX = 2
+"""On their way at once: one that runs, and one that stands ready or overlaps with it."""
 
 PROOFS_MAX = 5
 """Keys that are derived at a time: pages are made by the same ten threads, and need not wait for
@@ -56,6 +62,25 @@ class _Waiting(NamedTuple):
     answer: Deferred[None]
     recalled: bool
     """The key was known to fit already."""
+
+
+class _Batch:
+    """Reports that share a transaction."""
+
+    def __init__(self) -> None:
+        self.reports: list[_Waiting] = []
+        self.now: Times | None = None
+        self.begun = False
+        """Its reports are chosen; who comes now needs another one."""
+
+    def begin(self, queue: deque[_Waiting], clock: Clock) -> None:
+        """Choose its reports, if that was not done. In any thread."""
+        if self.begun:
+            return
+        # In this order: whoever is not taken any more sees that, since he looks after he came.
+        self.begun = True
+        self.now = Times(clock.wall(), clock.steady())
+        self.reports = _taken(queue, BATCH_MAX)
 
 
 class Intake(Service):
@@ -88,14 +113,14 @@ class Intake(Service):
         self._queue_max = queue_max
         self._key_refused = key_refused
         self._stored = stored
-        self._queue: list[_Waiting] = []
+        self._queue: deque[_Waiting] = deque()
         self._proved = keys.ProvedKeys()
         self._proving = 0
         self._proofs = DeferredSemaphore(PROOFS_MAX)
-        self._blocking: list[_Waiting] | None = None
-        """The batch that the next one has to wait for."""
-        self._recording = 0
-        """How many batches are on their way."""
+        self._next: _Batch | None = None
+        """The last one that was asked for."""
+        self._on_their_way = 0
+        """How many batches are."""
         self._idle: Deferred[None] | None = None
         """Fires when none is any more; None while nobody waits for that."""
 
@@ -121,7 +146,7 @@ class Intake(Service):
 
     async def stopService(self) -> None:
         super().stopService()
-        if self._recording:
+        if self._on_their_way:
             self._idle = Deferred()
             await self._idle
 
@@ -157,31 +182,25 @@ class Intake(Service):
         return waiting.answer
 
     def _begin_next(self) -> None:
-        """Begin a batch of those who wait, if none is on its way that has to come first."""
-        if self._queue and self._blocking is None and self._recording < RECORDING_MAX:
-            batch, self._queue = self._queue[:BATCH_MAX], self._queue[BATCH_MAX:]
-            ensureDeferred(self._flush(batch))
+        """Ask for a transaction for those who wait, if none stands ready."""
+        stands_ready = self._next is not None and not self._next.begun
+        if self._queue and not stands_ready and self._on_their_way < BATCHES_MAX:
+            self._next = _Batch()
+            ensureDeferred(self._flush(self._next))
 
-    async def _flush(self, batch: list[_Waiting]) -> None:
-        self._blocking = batch
-        self._recording += 1
+    async def _flush(self, batch: _Batch) -> None:
+        self._on_their_way += 1
         try:
             answer = await self._record_in_time(batch)
         finally:
-            self._recording -= 1
+            self._on_their_way -= 1
             # The next batch is on its way while this one is answered.
-            self._let_next_begin(batch)
+            self._begin_next()
         answer()
-        if not self._recording and self._idle is not None:
+        if not self._on_their_way and self._idle is not None:
             self._idle.callback(None)
 
-    def _let_next_begin(self, batch: list[_Waiting]) -> None:
-        """Say that the next batch need not wait for this one. It may be said several times."""
-        if self._blocking is batch:
-            self._blocking = None
-        self._begin_next()
-
-    async def _record_in_time(self, batch: list[_Waiting]) -> Callable[[], None]:
+    async def _record_in_time(self, batch: _Batch) -> Callable[[], None]:
         # Again and again: while a transaction is stuck others come and wait behind it.
         timer = LoopingCall(self._give_up, batch)
         timer.clock = self._reactor
@@ -191,40 +210,45 @@ class Intake(Service):
         finally:
             timer.stop()
 
-    def _give_up(self, batch: list[_Waiting]) -> None:
+    def _give_up(self, batch: _Batch) -> None:
         """Answer those who have waited for long enough; their transaction may still succeed."""
+        waiting = [*batch.reports, *_taken(self._queue, QUEUE_MAX)]
+        if all(one.answer.called for one in waiting):
+            return
         error = StorageError(f"the database did not answer within {ANSWER_S:g} s")
         log.error("{error}", error=error)
         self._store_failed()
-        for one in [*batch, *self._queue]:
-            if not one.answer.called:
-                one.answer.errback(error)
-        self._queue.clear()
+        _refuse(waiting, error)
 
-    async def _record(self, batch: list[_Waiting]) -> Callable[[], None]:
+    async def _record(self, batch: _Batch) -> Callable[[], None]:
         """Record a batch; return what answers it."""
-        now = Times(self._clock.wall(), self._clock.steady())
-        submissions = [one.submission for one in batch]
-        next_may_begin = partial(self._reactor.callFromThread, self._let_next_begin, batch)
         try:
-            recorded = await self._store.write(
-                "store a report", self._recorder.record, submissions, now, next_may_begin
-            )
-        except StorageError as e:
-            log.error("{error}", error=e)
-            self._store_failed()
-            return partial(_refuse, batch, e)
+            recorded = await self._store.write("store a report", self._begin_and_record, batch)
         except Exception as e:
-            if len(batch) == 1:
+            # A transaction that did not come to its beginning fails those who waited for it.
+            batch.begin(self._queue, self._clock)
+            if isinstance(e, StorageError):
+                log.error("{error}", error=e)
+                self._store_failed()
+            elif len(batch.reports) > 1:
+                # One of them is at fault; the others must not suffer for it.
+                answers = [await self._record(_alone(one, batch)) for one in batch.reports]
+                return partial(_all, answers)
+            else:
                 log.failure("a report could not be recorded")
-                return partial(_refuse, batch, e)
-            # One of them is at fault; the others must not suffer for it.
-            answers = [await self._record([one]) for one in batch]
-            return partial(_all, answers)
+            return partial(_refuse, batch.reports, e)
         if recorded.alerts:
             self._alerts_raised()
-        self._stored()
-        return partial(self._answer, batch, recorded)
+        if batch.reports:
+            self._stored()
+        return partial(self._answer, batch.reports, recorded)
+
+    def _begin_and_record(self, tx: Transaction, batch: _Batch) -> Recorded:
+        """In the writer's thread, and once more if the transaction has to run again."""
+        batch.begin(self._queue, self._clock)
+        if batch.now is None or not batch.reports:
+            return Recorded((), 0)
+        return self._recorder.record(tx, [one.submission for one in batch.reports], batch.now)
 
     def _answer(self, batch: list[_Waiting], recorded: Recorded) -> None:
         for waiting, outcome in zip(batch, recorded.outcomes, strict=True):
@@ -237,6 +261,21 @@ class Intake(Service):
                 self._proved.remember(name, key, outcome)
             if not waiting.answer.called:
                 waiting.answer.callback(None)
+
+
+def _taken(queue: deque[_Waiting], most: int) -> list[_Waiting]:
+    """Take the first ones out of a queue. In any thread, also while another one does."""
+    taken: list[_Waiting] = []
+    with suppress(IndexError):
+        while len(taken) < most:
+            taken.append(queue.popleft())
+    return taken
+
+
+def _alone(one: _Waiting, batch: _Batch) -> _Batch:
+    alone = _Batch()
+    alone.reports, alone.now, alone.begun = [one], batch.now, True
+    return alone
 
 
 def _all(answers: list[Callable[[], None]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -61,12 +61,10 @@ class Recorder:
         tx: Transaction,
         submissions: Sequence[Submission],
         now: Times,
-        next_may_begin: Callable[[], None] = lambda: None,
     ) -> Recorded:
         """Store reports in order: who, what, and what follows. A refused one leaves no trace.
 
-        `next_may_begin` is called, in the writer's thread, when the next batch need not wait for
-        the end of this one. Raises Stale when it has to be run again: see Note [Cached services].
+        Raises Stale when it has to be run again: see Note [Cached services].
         """
         self._cache.begin(tx)
         batch = _Batch(tx, now, self._cache, self._expectations)
@@ -85,8 +83,7 @@ class Recorder:
         if overlaps:
             # From here on nothing in memory is looked at or changed: it is the next one's.
             self._cache.end(tx)
-            if tx.let_next_begin():
-                next_may_begin()
+            tx.let_next_begin()
         try:
             alerts = batch.save(self._raiser)
         except Stale:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, may
 from overc.daemon import intake as intake_module
 from overc.daemon.intake import ANSWER_S, Intake, Overloaded
 from overc.daemon.keys import derive
+from overc.daemon.recording import Recorded, Submission, Times
+from overc.daemon.store.engine import Transaction
 from overc.daemon.store.errors import StorageError
 from overc.model import State
 
@@ -63,13 +65,11 @@ def test_what_arrives_during_a_flush_shares_the_next_one(desk: IntakeDesk) -> No
     assert len(desk.store.waiting) == 1
     desk.store.step()
     assert [one.called for one in first + others] == [True] + [False] * 5
-    assert desk.batches() == [1, 1]
     desk.store.step()
     for one in others:
         result_of(one)
     assert desk.batches() == [1, 1, 5]
     assert desk.infos() == ["proves the key", "0", "1", "2", "3", "4", "5"]
-    assert desk.store.most_at_once == 1
 
 
 def test_a_flush_takes_no_more_than_a_batch(
@@ -84,7 +84,6 @@ def test_a_flush_takes_no_more_than_a_batch(
         result_of(one)
     assert desk.batches() == [1, 3, 3, 1]
     assert desk.infos() == [str(number) for number in range(8)]
-    assert desk.store.most_at_once == 1
 
 
 def test_an_idle_intake_takes_the_next_report(desk: IntakeDesk) -> None:
@@ -140,9 +139,8 @@ def test_a_store_that_fails_is_told_to_each_and_then_it_works_again(desk: Intake
     batch = desk.submit(*(said(str(number)) for number in range(3)))
     desk.store.step()
     result_of(first[0])
-    desk.store.fault = failing(times=1, error=StorageError("Unable to store a report: disk full"))
     with our_log() as lines:
-        desk.store.step()
+        desk.store.step(StorageError("Unable to store a report: disk full"))
         for one in batch:
             with pytest.raises(StorageError, match=r"^Unable to store a report: disk full$"):
                 result_of(one)
@@ -157,13 +155,32 @@ def test_what_waits_behind_a_batch_that_fails_is_stored(desk: IntakeDesk) -> Non
     desk.store.held = True
     [first] = desk.submit(said("1"))
     [second] = desk.submit(said("2"))
-    desk.store.fault = failing(times=1, error=StorageError("no"))
-    desk.store.step()
+    desk.store.step(StorageError("no"))
     with pytest.raises(StorageError):
         result_of(first)
     desk.store.step()
     result_of(second)
     assert desk.infos() == ["2"]
+
+
+@pytest.mark.parametrize("error", [StorageError("no"), ZeroDivisionError("bug")])
+def test_a_transaction_that_does_not_begin_fails_those_who_wait_for_it(
+    desk: IntakeDesk, error: Exception
+) -> None:
+    result_of(desk.intake.submit(said("before")))
+    desk.store.held = True
+    under_way, *waiting = desk.submit(*(said(str(number)) for number in range(3)))
+    desk.store.fault = failing(times=3, error=error)
+    with our_log():
+        desk.store.step()
+    result_of(under_way)
+    for one in waiting:
+        with pytest.raises(type(error)):
+            result_of(one)
+    assert desk.infos() == ["before", "0"]
+    desk.store.fault = lambda description: None
+    desk.store.held = False
+    result_of(desk.intake.submit(said("after")))
 
 
 def test_a_store_that_fails_while_a_key_is_proved(desk: IntakeDesk) -> None:
@@ -178,21 +195,21 @@ def test_a_store_that_fails_while_a_key_is_proved(desk: IntakeDesk) -> None:
     result_of(desk.intake.submit(said("y")))
 
 
-def test_a_poison_report_fails_alone(desk: IntakeDesk) -> None:
+def test_a_poison_report_fails_alone(desk: IntakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     result_of(desk.intake.submit(said("before")))
     desk.store.held = True
     first = desk.submit(said("under way"))
     poison = said("poison")
     batch = desk.submit(said("1"), poison, said("2"))
-    desk.store.step()
-    desk.store.held = False
+    record = desk.recorder.record
 
-    def fault(description: str) -> None:
-        submissions = desk.store.arguments[-1][0]
-        if description == RECORD and any(one.report is poison for one in submissions):
+    def choke(tx: Transaction, submissions: Sequence[Submission], now: Times) -> Recorded:
+        if any(one.report is poison for one in submissions):
             raise ZeroDivisionError("poison")
+        return record(tx, submissions, now)
 
-    desk.store.fault = fault
+    monkeypatch.setattr(desk.recorder, "record", choke)
+    desk.store.held = False
     with our_log() as lines:
         desk.store.step()
     result_of(first[0])
@@ -227,8 +244,7 @@ def test_a_submitter_that_goes_away_from_a_batch_that_fails(desk: IntakeDesk) ->
     gone.cancel()
     with pytest.raises(CancelledError):
         result_of(gone)
-    desk.store.fault = failing(times=1, error=StorageError("no"))
-    desk.store.step()
+    desk.store.step(StorageError("no"))
     desk.store.held = False
     result_of(desk.intake.submit(said("2")))
 
@@ -250,8 +266,7 @@ def test_stop_waits_for_a_queue_that_fails(desk: IntakeDesk) -> None:
     desk.store.held = True
     [answer] = desk.submit(said("1"))
     stopped = ensureDeferred(desk.intake.stopService())
-    desk.store.fault = failing(times=1, error=StorageError("no"))
-    desk.store.step()
+    desk.store.step(StorageError("no"))
     result_of(stopped)
     with pytest.raises(StorageError):
         result_of(answer)

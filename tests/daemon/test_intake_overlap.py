@@ -1,17 +1,18 @@
-"""Batches of which one begins while the one before it ends."""
+"""Batches that stand ready, and batches of which one begins while the one before it ends."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate
 
 import pytest
-from support_daemon import IntakeDesk, SteppedStore, a_database, result_of, said
+from support_daemon import FakeClock, IntakeDesk, SteppedStore, a_database, our_log, result_of, said
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 
 from overc.daemon import intake as intake_module
-from overc.daemon.recording import Recorder
+from overc.daemon.intake import _Batch
 from overc.daemon.store.engine import P, T, Transaction
 from overc.daemon.store.errors import StorageError
 
@@ -32,18 +33,13 @@ class EndingStore(SteppedStore):
     ) -> T:
         result = await super().write(description, interaction, *args, **kwargs)
         if self.held:
-            self.at_once += 1
-            self.most_at_once = max(self.most_at_once, self.at_once)
             end: Deferred[None] = Deferred()
             self.ending.append(end)
-            try:
-                await end
-            finally:
-                self.at_once -= 1
+            await end
         return result
 
     def end(self, error: StorageError | None = None) -> None:
-        """Let the oldest transaction that does not wait for its beginning end."""
+        """Let the oldest transaction that has begun end."""
         ended = self.ending.pop(0)
         if error is None:
             ended.callback(None)
@@ -51,58 +47,57 @@ class EndingStore(SteppedStore):
             ended.errback(error)
 
 
-class Desk(IntakeDesk):
-    def __init__(self, path: str) -> None:
-        super().__init__(path, queue_max=50)
-        self.store: EndingStore = EndingStore(path)
-        self.intake._store = self.store
-        result_of(self.intake.submit(said("before")))
-        self.store.held = True
-
-
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IntakeDesk:
     monkeypatch.setattr(intake_module, "deferToThread", maybeDeferred)
-    monkeypatch.setattr(Transaction, "let_next_begin", lambda tx: True)
-    return Desk(a_database(tmp_path))
+    path = a_database(tmp_path)
+    desk = IntakeDesk(path, queue_max=50, store=EndingStore(path))
+    result_of(desk.intake.submit(said("before")))
+    desk.store.held = True
+    return desk
 
 
-def on_their_way(desk: Desk) -> tuple[int, int]:
-    """Return how many transactions wait for their beginning, and how many for their end."""
+def on_their_way(desk: IntakeDesk) -> tuple[int, int]:
+    """Return how many transactions stand ready, and how many have begun."""
     return len(desk.store.waiting), len(desk.store.ending)
 
 
-def test_the_next_batch_begins_before_the_end_of_one(desk: Desk) -> None:
-    [first] = desk.submit(said("1"))
-    [second] = desk.submit(said("2"))
+def two_that_have_begun(desk: IntakeDesk) -> list[Deferred[None]]:
+    answers = desk.submit(said("1"))
+    desk.store.step()
+    answers += desk.submit(said("2"))
+    desk.store.step()
+    assert on_their_way(desk) == (0, 2)
+    return answers
+
+
+def test_a_batch_is_chosen_when_its_transaction_begins(desk: IntakeDesk) -> None:
+    answers = desk.submit(said("1"), said("2"))
     assert on_their_way(desk) == (1, 0)
+    desk.clock.advance(5)
     desk.store.step()
+    answers += desk.submit(said("3"))
     assert on_their_way(desk) == (1, 1)
-    assert not first.called
-    desk.store.end()
-    result_of(first)
-    assert not second.called
+    answers += desk.submit(said("4"))
+    assert on_their_way(desk) == (1, 1)
     desk.store.step()
     desk.store.end()
-    result_of(second)
-    assert desk.infos() == ["before", "1", "2"]
+    desk.store.end()
+    for one in answers:
+        result_of(one)
+    assert desk.batches() == [1, 2, 2]
+    assert desk.infos() == ["before", "1", "2", "3", "4"]
     assert on_their_way(desk) == (0, 0)
 
 
-def test_no_more_than_two_are_on_their_way(desk: Desk) -> None:
-    [first] = desk.submit(said("1"))
-    [second] = desk.submit(said("2"))
-    desk.store.step()
-    [third] = desk.submit(said("3"))
-    desk.store.step()
-    assert on_their_way(desk) == (0, 2)
-    [fourth] = desk.submit(said("4"))
+def test_no_more_than_two_are_on_their_way(desk: IntakeDesk) -> None:
+    first, second = two_that_have_begun(desk)
+    third, fourth = desk.submit(said("3"), said("4"))
     assert on_their_way(desk) == (0, 2)
     desk.store.end()
     result_of(first)
     # Whoever came meanwhile shares the next batch.
     assert on_their_way(desk) == (1, 1)
-    assert desk.batches()[-2:] == [1, 1]
     desk.store.step()
     desk.store.end()
     result_of(second)
@@ -110,42 +105,12 @@ def test_no_more_than_two_are_on_their_way(desk: Desk) -> None:
     result_of(third)
     result_of(fourth)
     assert desk.batches() == [1, 1, 1, 2]
-    assert desk.store.most_at_once == 2
 
 
-def test_one_that_comes_later_begins_at_once(desk: Desk) -> None:
-    [first] = desk.submit(said("1"))
-    desk.store.step()
-    assert on_their_way(desk) == (0, 1)
-    [second] = desk.submit(said("2"))
-    assert on_their_way(desk) == (1, 1)
-    desk.store.end()
-    desk.store.step()
-    desk.store.end()
-    result_of(first)
-    result_of(second)
-
-
-def test_one_with_news_is_waited_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Transaction, "let_next_begin", lambda tx: False)
-    [first] = desk.submit(said("1"))
-    [second] = desk.submit(said("2"))
-    desk.store.step()
-    assert on_their_way(desk) == (0, 1)
-    desk.store.end()
-    result_of(first)
-    assert on_their_way(desk) == (1, 0)
-    desk.store.step()
-    desk.store.end()
-    result_of(second)
-
-
-def test_one_that_fails_at_its_end_takes_nobody_with_it(desk: Desk) -> None:
-    [first] = desk.submit(said("1"))
-    [second] = desk.submit(said("2"))
-    desk.store.step()
-    desk.store.step()
-    desk.store.end(StorageError("no"))
+def test_one_that_fails_at_its_end_takes_nobody_with_it(desk: IntakeDesk) -> None:
+    first, second = two_that_have_begun(desk)
+    with our_log():
+        desk.store.end(StorageError("no"))
     with pytest.raises(StorageError, match=r"^no$"):
         result_of(first)
     assert not second.called
@@ -157,12 +122,9 @@ def test_one_that_fails_at_its_end_takes_nobody_with_it(desk: Desk) -> None:
     result_of(third)
 
 
-def test_the_later_one_may_end_first(desk: Desk) -> None:
+def test_the_later_one_may_end_first(desk: IntakeDesk) -> None:
     """As it does when the earlier one has to run again."""
-    [first] = desk.submit(said("1"))
-    [second] = desk.submit(said("2"))
-    desk.store.step()
-    desk.store.step()
+    first, second = two_that_have_begun(desk)
     desk.store.ending.reverse()
     desk.store.end()
     result_of(second)
@@ -176,37 +138,87 @@ def test_the_later_one_may_end_first(desk: Desk) -> None:
     result_of(third)
 
 
-def test_one_that_runs_again_says_it_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = Recorder.record
-    said_it: list[Callable[[], None]] = []
+def test_one_that_runs_again_has_the_reports_and_the_time_that_it_had(
+    desk: IntakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = desk.recorder.record
+    calls: list[tuple[int, object]] = []
 
-    def twice(
-        recorder: Recorder, tx: Any, submissions: Any, now: Any, next_may_begin: Any
-    ) -> object:
-        said_it.append(next_may_begin)
-        return record(recorder, tx, submissions, now, next_may_begin)
+    def note(tx: Transaction, submissions: Any, now: Any) -> object:
+        calls.append((len(submissions), now))
+        return record(tx, submissions, now)
 
-    monkeypatch.setattr(Recorder, "record", twice)
-    desk.submit(said("1"))
-    desk.submit(said("2"))
+    def run_twice(tx: Transaction, batch: _Batch) -> object:
+        tx.execute("savepoint once")
+        begin_and_record(tx, batch)
+        tx.execute("rollback to once")
+        desk.submit(said("meanwhile"))
+        desk.clock.advance(5)
+        return begin_and_record(tx, batch)
+
+    begin_and_record = desk.intake._begin_and_record
+    monkeypatch.setattr(desk.recorder, "record", note)
+    monkeypatch.setattr(desk.intake, "_begin_and_record", run_twice)
+    [answer] = desk.submit(said("1"))
+    monkeypatch.setattr(desk.intake, "_begin_and_record", begin_and_record)
     desk.store.step()
-    desk.submit(said("3"))
-    # The second one has not let the third begin; that the first one does is no news.
-    said_it[0]()
-    assert on_their_way(desk) == (1, 1)
+    assert calls == [calls[0]] * 2
+    assert calls[0][0] == 1
     desk.store.end()
-    said_it[0]()
-    assert on_their_way(desk) == (1, 0)
-
-
-def test_stop_waits_for_both(desk: Desk) -> None:
-    answers = desk.submit(said("1"), said("2"), said("3"))
+    result_of(answer)
     desk.store.step()
+    assert desk.infos() == ["before", "1", "meanwhile"]
+
+
+def test_a_transaction_that_finds_nobody_tells_of_nothing(desk: IntakeDesk) -> None:
+    """Another one has taken those for whom it was asked for."""
+    [answer] = desk.submit(said("1"))
+    commits = desk.commits
+    taken = desk.intake._queue.popleft()
+    desk.store.step()
+    desk.store.end()
+    assert desk.commits == commits
+    desk.intake._queue.append(taken)
+    [other] = desk.submit(said("2"))
+    desk.store.step()
+    desk.store.end()
+    result_of(answer)
+    result_of(other)
+
+
+def test_stop_waits_for_both(desk: IntakeDesk) -> None:
+    answers = two_that_have_begun(desk)
+    answers += desk.submit(said("3"))
     stopped = ensureDeferred(desk.intake.stopService())
-    desk.store.step()
+    desk.store.end()
     desk.store.end()
     assert not stopped.called
+    desk.store.step()
     desk.store.end()
     result_of(stopped)
     assert all(one.called for one in answers)
     assert desk.infos() == ["before", "1", "2", "3"]
+
+
+class Latecomer(deque[Any]):
+    """A queue to which somebody comes just before it is found empty, or just after."""
+
+    def __init__(self, looks: Callable[[], None]) -> None:
+        super().__init__()
+        self.looks = looks
+
+    def popleft(self) -> Any:
+        self.looks()
+        return super().popleft()
+
+
+def test_who_is_not_taken_any_more_sees_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nobody would ask for another transaction, and he would wait for ever."""
+    batch = _Batch()
+    seen: list[bool] = []
+    queue = Latecomer(lambda: seen.append(batch.begun))
+    batch.begin(queue, FakeClock())
+    assert seen == [True]
+    queue.append("late")
+    batch.begin(queue, FakeClock())
+    assert batch.reports == []

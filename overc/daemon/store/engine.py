@@ -133,12 +133,11 @@ class Transaction:
         """
         return nullcontext()
 
-    def let_next_begin(self) -> bool:
+    def let_next_begin(self) -> None:
         """Let the next transaction that writes begin before this one ends, if the engine can.
 
         For one that only has to lock what the next one will not touch `ahead`.
         """
-        return False
 
     def describe(self) -> Described:
         [(version,)] = self.fetch("select sqlite_version()")

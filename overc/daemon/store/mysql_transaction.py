@@ -47,12 +47,10 @@ class MysqlTransaction(Transaction):
         yield
         self._behind = behind
 
-    def let_next_begin(self) -> bool:
-        if self._succession is None:
-            return False
-        self._come_up()
-        self._succession.let_next_begin()
-        return True
+    def let_next_begin(self) -> None:
+        if self._succession is not None:
+            self._come_up()
+            self._succession.let_next_begin()
 
     def fetch(self, sql: str, *values: Any) -> list[Row]:
         return list(super().fetch(sql, *values))  # PyMySQL's are tuples, and some are lists
