@@ -177,8 +177,8 @@ class Recorder:
         return status.delete_service(tx, service_id)
 
 
-_NewState = tuple[Service, float, ServiceReport]
-"""A state on its way to the history, and when it was seen."""
+_NewState = tuple[Service, float, str, str]
+"""A state on its way to the history: when it was seen, its word, its info."""
 
 
 class _Order(enum.Enum):
@@ -271,7 +271,7 @@ class _Batch:
         wanted: dict[int, dict[str, None]] = {}
         for report in reports:
             names = wanted.setdefault(self._servers[report.server.name].id, {})
-            names.update(dict.fromkeys([service.name for service in report.services]))
+            names |= dict.fromkeys([service.name for service in report.services])
             for alert in report.alerts:
                 if alert.service:
                     names[alert.service] = None
@@ -284,10 +284,12 @@ class _Batch:
         wall_at, steady_at = self._now
         changed, renewed = self._changed, self._renewed[0]
         for one in report.services:
-            service = services[one.name]
+            # At once: this is run for every state, and the fields of named tuples are slow.
+            name, state, info, period_s, sent_at, grace_s = one
+            service = services[name]
             seen_at = wall_at
-            if one.seen_at is not None:
-                seen_at = min(one.seen_at, wall_at)
+            if sent_at is not None:
+                seen_at = min(sent_at, wall_at)
                 if (
                     order is _Order.UNKNOWN
                     and service.seen_at is not None
@@ -295,16 +297,17 @@ class _Batch:
                 ):
                     # From a backlog: it belongs to the history, what is known already is newer.
                     self._change(service)
-                    self._states.append((service, seen_at, one))
+                    self._states.append((service, seen_at, state.word, info))
                     continue
-            if service in changed or not service.renew(one, steady_at):
+            if service in changed or not service.renew(state, period_s, grace_s, steady_at):
                 self._judge_state(service, one, seen_at, report.server.name)
                 continue
             service.seen_at = seen_at
+            new = (service, seen_at, state.word, info)
             if service in renewed:
-                self._renew_again((service, seen_at, one))
+                self._renew_again(new)
             else:
-                renewed[service] = (service, seen_at, one)
+                renewed[service] = new
         for asked in report.alerts:
             about = services[asked.service] if asked.service else None
             self._raise(judge.on_alert(asked), server_id, about)
@@ -321,7 +324,7 @@ class _Batch:
     ) -> None:
         self._change(service)
         self._newest[service] = len(self._states)
-        self._states.append((service, seen_at, report))
+        self._states.append((service, seen_at, report.state.word, report.info))
         service.seen_at = seen_at
         before = service.state
         if service.expected is None:
@@ -364,8 +367,8 @@ class _Batch:
                 states = [wave[service] for service in sorted(wave, key=_id_of)]
                 ids = self._add_states(states)
                 self._renewing.append(ids)
-                for id_, (service, _, _) in zip(ids, states, strict=True):
-                    service.state_id = id_
+                for id_, new in zip(ids, states, strict=True):
+                    new[0].state_id = id_
 
     @property
     def only_renews(self) -> bool:
@@ -406,7 +409,7 @@ class _Batch:
         Each names the one before it, so a service's second state in the batch has to wait until its
         first one has an id. That is rare: nearly always all go at once.
         """
-        if len({service.id for service, _, _ in self._states}) == len(self._states):
+        if len({new[0].id for new in self._states}) == len(self._states):
             return self._add_states(self._states)
         ids = [0] * len(self._states)
         waiting = list(range(len(ids)))
@@ -429,12 +432,12 @@ class _Batch:
         ids = records.add_states(
             self._tx,
             [
-                (s.id, s.last_state_id, wall_at, seen_at, report.state.word, report.info)
-                for s, seen_at, report in states
+                (service.id, service.last_state_id, wall_at, seen_at, word, info)
+                for service, seen_at, word, info in states
             ],
         )
-        for id_, (service, _, _) in zip(ids, states, strict=True):
-            service.last_state_id = id_
+        for id_, new in zip(ids, states, strict=True):
+            new[0].last_state_id = id_
         return ids
 
 

@@ -35,8 +35,8 @@ class Service:
     """A service as it stands within a transaction."""
 
     __slots__ = (
-        "_asked_grace_s", "_promise", "_status", "deadline_at", "expected", "id",
-        "last_state_id", "name", "seen_at", "server_id", "since_at", "state_id",
+        "_promise", "_status", "deadline_at", "expected", "id", "last_state_id", "name",
+        "seen_at", "server_id", "since_at", "state_id",
     )  # fmt: skip
 
     def __init__(self, row: ServiceRow) -> None:
@@ -51,9 +51,9 @@ class Service:
         self.deadline_at: float | None = status.deadline_at
         self.expected: Expectation | None = None
         """None: nobody has asked the rules yet."""
-        self._promise: judge.Promise | None = None
-        """None: the next report has to be judged."""
-        self._asked_grace_s: float | None = None
+        self._promise: tuple[State, int, float | None, float] | None = None
+        """What the next report has to say, with the grace that it asks for, to be a renewal, and
+        how far away the deadline is then. None: it has to be judged."""
 
     @property
     def status(self) -> ServiceStatus:
@@ -66,17 +66,14 @@ class Service:
         self.deadline_at = status.deadline_at
         self._promise = None
 
-    def renew(self, report: ServiceReport, steady_at: float) -> bool:
+    def renew(
+        self, state: State, period_s: int, asked_grace_s: float | None, steady_at: float
+    ) -> bool:
         """Move the deadline if a report says what the one before said; False: judge it."""
-        promised = self._promise
-        if promised is None:
+        if self._promise is None:
             return False
-        state, period_s, lasts_s = promised
-        if (
-            report.state is not state
-            or report.period_s != period_s
-            or report.grace_s != self._asked_grace_s
-        ):
+        former, former_s, former_grace_s, lasts_s = self._promise
+        if state is not former or period_s != former_s or asked_grace_s != former_grace_s:
             return False
         self.deadline_at = steady_at + lasts_s
         return True
@@ -85,8 +82,7 @@ class Service:
         """Become what a report makes of it; return the alerts that it raises."""
         verdict = judge.on_report(self.status, report, now, expected)
         self.status = verdict.service
-        self._asked_grace_s = report.grace_s
-        self._promise = judge.promise(verdict.service)
+        self._note_promise(report.grace_s)
         return verdict.alerts
 
     def trust(self) -> None:
@@ -94,7 +90,12 @@ class Service:
         status = self._status
         told = status.memory.told if status.memory else status.state
         if status.due_at is None and status.grace_s == 0 and told is status.state:
-            self._promise = judge.promise(status)
+            self._note_promise(None)
+
+    def _note_promise(self, asked_grace_s: float | None) -> None:
+        promise = judge.promise(self._status)
+        if promise is not None:
+            self._promise = promise.state, promise.period_s, asked_grace_s, promise.lasts_s
 
     @property
     def state(self) -> State | None:
