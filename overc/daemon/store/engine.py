@@ -25,7 +25,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-CHUNKS = (512, 64, 16, 8, 1)
+CHUNKS = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 """How many rows one statement takes. With the widest row it has less than 8,192 parameters."""
 
 
