@@ -6,7 +6,8 @@ Left to itself SQLite copies the write-ahead log into the database within some w
 all who wait for that commit wait for the copy and its sync. Here another connection does it in a
 thread of its own while the writer goes on. A log begins anew, in the same file, when a transaction
 begins and all of the log is in the database. A busy writer never lets that come about: it has
-always written something meanwhile. So the little that is left in the end is copied in its turn.
+always written something meanwhile. So the log is copied until little is left, and that is copied in
+the writer's turn.
 
 The file keeps its size when a log begins anew in it, so how long the log is has to be read from it:
 each log has salts of its own, and its frames come before those that are left of older ones. To read
@@ -26,8 +27,17 @@ from collections.abc import Callable
 from twisted.enterprise import adbapi
 from twisted.internet.defer import ensureDeferred
 
-WAL_BYTES = 16 * 1024 * 1024
-"""So much of the log is left to be copied, about, when that begins."""
+WAL_BYTES = 64 * 1024 * 1024
+"""So much of the log is left to be copied, about, when that begins. A page that was written many
+times is copied once, so this is long."""
+
+WAL_BYTES_MAX = 4 * WAL_BYTES
+"""For a log that is longer the writer waits in any case."""
+
+LITTLE_BYTES = 1024 * 1024
+"""The writer may wait for so much; it takes some milliseconds."""
+
+ROUNDS_MAX = 6
 
 _HEADER = struct.Struct(">8xI4x8s8x")
 """Of a log: the size of a page, the salts. https://www.sqlite.org/walformat.html, 1.1"""
@@ -56,7 +66,7 @@ class Checkpoints:
 
     def after_commit(self) -> None:
         """Begin to copy the log if it has become long; where that fails, `failed` is told."""
-        if not (self.running or self._closed) and self._log.is_longer(WAL_BYTES):
+        if not self.running and self._log.is_longer(WAL_BYTES):
             self._log.note()
             self.running = True
             ensureDeferred(self._copy())
@@ -67,19 +77,36 @@ class Checkpoints:
 
     async def _copy(self) -> None:
         try:
-            # The second time it is little, and what is left then is less.
-            for pool in (self._beside, self._beside, self._writer):
-                if self._closed:
-                    return
-                await pool.runWithConnection(_checkpoint)
+            left_bytes = await self._copy_beside()
+            if left_bytes <= LITTLE_BYTES or self._log.length() > WAL_BYTES_MAX:
+                await self._copy_in(self._writer)
         except sqlite3.Error as e:
             self._failed(e)
         finally:
             self.running = False
 
+    async def _copy_beside(self) -> int:
+        """Copy while the writer goes on; return how many bytes of the log are left."""
+        left_bytes = self._log.length()
+        for _ in range(ROUNDS_MAX):
+            before_bytes = left_bytes
+            left_bytes = await self._copy_in(self._beside)
+            # A reader that needs the database as it was keeps the rest from being copied.
+            if left_bytes <= LITTLE_BYTES or left_bytes >= before_bytes:
+                break
+        return left_bytes
 
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    connection.execute("pragma wal_checkpoint(passive)").fetchall()
+    async def _copy_in(self, pool: adbapi.ConnectionPool) -> int:
+        if self._closed:
+            return 0
+        copied_frames = await pool.runWithConnection(_checkpoint)
+        return self._log.length(copied_frames)
+
+
+def _checkpoint(connection: sqlite3.Connection) -> int:
+    """Copy what can be copied; return how many frames of the log have been."""
+    [(_, _, copied_frames)] = connection.execute("pragma wal_checkpoint(passive)").fetchall()
+    return int(copied_frames)
 
 
 class Log:
@@ -87,6 +114,7 @@ class Log:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._closed = False
         self._fd: int | None = None
         """The file stays the same while there are connections."""
         self._salts = b""
@@ -104,18 +132,26 @@ class Log:
             return False
         return self._has(self._frames + max(by_bytes // frame_bytes, 1) - 1, frame_bytes)
 
-    def note(self) -> int:
-        """Take the log's present length for what `is_longer` compares with; return it, in bytes."""
+    def note(self) -> None:
+        """Take the log's present length for what `is_longer` compares with."""
+        self._frames = self._count(self._look())
+
+    def length(self, after_frames: int = 0) -> int:
+        """Return how many bytes the log has, after so many frames."""
         frame_bytes = self._look()
+        return max(self._count(frame_bytes) - after_frames, 0) * frame_bytes
+
+    def _count(self, frame_bytes: int) -> int:
         if not frame_bytes:
             return 0
         file_frames = os.stat(self._path).st_size // frame_bytes
-        self._frames = bisect.bisect_left(
+        return bisect.bisect_left(
             range(file_frames), True, key=lambda frame: not self._has(frame, frame_bytes)
         )
-        return self._frames * frame_bytes
 
     def close(self) -> None:
+        """From now on it has no length."""
+        self._closed = True
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -135,6 +171,8 @@ class Log:
         return self._read(at, len(self._salts)) == self._salts
 
     def _read(self, at: int, size: int) -> bytes:
+        if self._closed:
+            return b""
         try:
             if self._fd is None:
                 self._fd = os.open(self._path, os.O_RDONLY)

@@ -22,12 +22,13 @@ from overc.daemon.store import checkpoints
 from overc.daemon.store.checkpoints import Checkpoints, Log
 
 LIMIT_BYTES = 400_000
+LITTLE_BYTES = 30_000
 
 
 def log_bytes(path: str) -> int:
     log = Log(path)
     try:
-        return log.note()
+        return log.length()
     finally:
         log.close()
 
@@ -50,7 +51,16 @@ def a_pool(path: Path) -> adbapi.ConnectionPool:
 class Database:
     """A file, its one writer, and what copies its log. The log's limit is 400 kB."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(checkpoints, "WAL_BYTES", LIMIT_BYTES)
+        monkeypatch.setattr(checkpoints, "WAL_BYTES_MAX", 4 * LIMIT_BYTES)
+        monkeypatch.setattr(checkpoints, "LITTLE_BYTES", LITTLE_BYTES)
+        self._really_copy = checkpoints._checkpoint
+        monkeypatch.setattr(checkpoints, "_checkpoint", self._copy)
+        self.copied = ""
+        """How the log was copied: b: beside the writer, w: in its turn."""
+        self.before_copy: Callable[[], None] = lambda: None
+        self.after_copy: Callable[[], None] = lambda: None
         self.path = path
         self.log_path = f"{path}-wal"
         with sqlite3.connect(path, isolation_level=None) as connection:
@@ -63,6 +73,17 @@ class Database:
         self.checkpoints = Checkpoints(
             str(path), self.writer, self.beside, lambda error: self.failures.append(str(error))
         )
+
+    def _copy(self, connection: sqlite3.Connection) -> int:
+        self.before_copy()
+        copied_frames = self._really_copy(connection)
+        self.copied += "w" if self.is_writer() else "b"
+        self.after_copy()
+        return copied_frames
+
+    def is_writer(self) -> bool:
+        """Whether this is the writer's thread."""
+        return threading.current_thread() in self.writer.threadpool.threads
 
     async def write(self, kilobytes: int) -> None:
         def add(connection: sqlite3.Connection) -> None:
@@ -98,119 +119,126 @@ class Database:
         self.writer.close()
 
 
-class Made:
-    """The checkpoints that are made, by their threads."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.threads: list[int] = []
-        self.before: Callable[[], None] = lambda: None
-        self.after: Callable[[], None] = lambda: None
-        self._real = checkpoints._checkpoint
-        monkeypatch.setattr(checkpoints, "_checkpoint", self._checkpoint)
-
-    @property
-    def rounds(self) -> float:
-        return len(self.threads) / 3
-
-    def _checkpoint(self, connection: sqlite3.Connection) -> None:
-        self.before()
-        self._real(connection)
-        self.threads.append(threading.get_ident())
-        self.after()
-
-
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    monkeypatch.setattr(checkpoints, "WAL_BYTES", LIMIT_BYTES)
-    database = Database(tmp_path / "overc.db")
+    database = Database(tmp_path / "overc.db", monkeypatch)
     yield database
     database.close()
 
 
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Made:
-    return Made(monkeypatch)
-
-
 @pytest_twisted.ensureDeferred
-async def test_a_log_that_has_become_long_is_copied_and_begins_anew(
-    database: Database, made: Made
-) -> None:
+async def test_a_log_that_has_become_long_is_copied_and_begins_anew(database: Database) -> None:
     assert await database.commit(100) < LIMIT_BYTES
-    assert made.rounds == 0
+    assert database.copied == ""
     assert await database.commit(400) > LIMIT_BYTES
-    assert made.rounds == 1
+    assert database.copied == "bw"
     for _ in range(5):
         # The file is as large as ever; what is in it is what came since.
         assert await database.commit(10) < LIMIT_BYTES < os.stat(database.log_path).st_size
-    assert made.rounds == 1
+    assert database.copied == "bw"
     assert await database.commit(400) > LIMIT_BYTES
-    assert made.rounds == 2
+    assert database.copied == "bwbw"
     assert await database.log_begins_anew()
     assert database.failures == []
 
 
+class Rival:
+    """Writes while the log is copied beside the writer, so that this never comes to its end."""
+
+    def __init__(self, database: Database, *kilobytes: int) -> None:
+        self._database = database
+        self._left = list(kilobytes)
+        self._connection = sqlite3.connect(
+            database.path, isolation_level=None, check_same_thread=False
+        )
+        self._connection.execute("pragma wal_autocheckpoint = 0")
+        database.before_copy = self._begin
+        database.after_copy = self._end
+
+    def _begin(self) -> None:
+        if self._left and not self._database.is_writer():
+            self._connection.execute("begin immediate")
+
+    def _end(self) -> None:
+        if self._connection.in_transaction:
+            texts = [("x" * 1000,)] * self._left.pop(0)
+            self._connection.executemany("insert into texts values (?)", texts)
+            self._connection.execute("commit")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "rivals", "copied"),
+    [
+        pytest.param(500, [1], "bw", id="little"),
+        pytest.param(500, [100, 1], "bbw", id="much-then-little"),
+        pytest.param(500, [200, 100, 50, 1], "bbbbw", id="less-and-less"),
+    ],
+)
 @pytest_twisted.ensureDeferred
 async def test_a_writer_that_never_rests_does_not_keep_the_log_from_its_end(
-    database: Database, made: Made
+    database: Database, kilobytes: int, rivals: list[int], copied: str
 ) -> None:
-    other = sqlite3.connect(database.path, isolation_level=None, check_same_thread=False)
-
-    def begin() -> None:
-        if threading.get_ident() != writer:
-            other.execute("begin immediate")
-
-    def end() -> None:
-        if other.in_transaction:
-            other.execute("insert into texts values ('')")
-            other.execute("commit")
-
-    made.before, made.after = begin, end
-    await database.write(1)
-    [writer] = [one.ident for one in database.writer.threadpool.threads]
-    await database.commit(500)
-    assert made.rounds == 1
-    assert [one == writer for one in made.threads] == [False, False, True]
+    rival = Rival(database, *rivals)
+    await database.commit(kilobytes)
+    assert database.copied == copied
     assert await database.log_begins_anew()
-    other.close()
+    rival.close()
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "rivals", "copied"),
+    [
+        pytest.param(500, [100, 200], "bb", id="more-than-before"),
+        pytest.param(500, [120, 110, 100, 90, 80, 70], "bbbbbb", id="less-but-for-long"),
+        pytest.param(1900, [100, 200], "bbw", id="waited-for-in-the-end"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_writer_does_not_wait_for_much_unless_the_log_is_very_long(
+    database: Database, kilobytes: int, rivals: list[int], copied: str
+) -> None:
+    rival = Rival(database, *rivals)
+    await database.commit(kilobytes)
+    assert database.copied == copied
+    assert await database.log_begins_anew() is ("w" in copied)
+    rival.close()
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_log_that_a_reader_still_needs_is_copied_in_portions(
-    database: Database, made: Made
-) -> None:
+async def test_a_log_that_a_reader_still_needs_is_copied_in_portions(database: Database) -> None:
     reader = sqlite3.connect(database.path, isolation_level=None)
     reader.execute("begin")
     reader.execute("select * from texts").fetchall()
     await database.commit(500)
-    assert made.rounds == 1
+    assert database.copied == "b"
     await database.commit(100)
-    assert made.rounds == 1, "what came since is not worth the effort"
+    assert database.copied == "b", "what came since is not worth the effort"
     await database.commit(400)
-    assert made.rounds == 2
+    assert database.copied == "bb"
     assert not await database.log_begins_anew()
     reader.execute("commit")
     reader.close()
     await database.commit(500)
-    assert made.rounds == 3
+    assert database.copied == "bbbw"
     assert await database.log_begins_anew()
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_checkpoint_that_fails_is_told_of_and_not_the_last(
-    database: Database, made: Made
-) -> None:
+async def test_a_checkpoint_that_fails_is_told_of_and_not_the_last(database: Database) -> None:
     def fail() -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
-    made.before = fail
+    database.before_copy = fail
     await database.commit(500)
     assert database.failures == ["disk I/O error"]
-    made.before = lambda: None
+    database.before_copy = lambda: None
     await database.commit(10)
-    assert made.rounds == 0
+    assert database.copied == ""
     await database.commit(500)
-    assert made.rounds == 1
+    assert database.copied == "bw"
     assert await database.log_begins_anew()
 
 
@@ -218,9 +246,9 @@ async def test_a_checkpoint_that_fails_is_told_of_and_not_the_last(
 async def test_one_log_is_copied_at_a_time_and_none_after_the_end(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[Deferred[None]] = []
+    begun: list[Deferred[int]] = []
 
-    def run(interaction: object) -> Deferred[None]:
+    def run(interaction: object) -> Deferred[int]:
         begun.append(Deferred())
         return begun[-1]
 
@@ -229,10 +257,10 @@ async def test_one_log_is_copied_at_a_time_and_none_after_the_end(
         await database.write(500)
         database.checkpoints.after_commit()
         assert len(begun) == 1
-    begun[0].callback(None)
+    begun[0].callback(300)
     assert len(begun) == 2
     database.checkpoints.close()
-    begun[1].callback(None)
+    begun[1].callback(350)
     assert not database.checkpoints.running
     await database.write(500)
     database.checkpoints.after_commit()
@@ -306,7 +334,8 @@ def test_a_log_without_a_whole_frame_has_no_length(tmp_path: Path, content: byte
 def test_where_there_is_no_log_it_has_no_length(tmp_path: Path) -> None:
     assert log_bytes(str(tmp_path)) == 0
     log = Log(str(tmp_path / "log"))
-    assert log.note() == 0
+    log.note()
+    assert log.length() == 0
     assert not log.is_longer(0)
     database = sqlite3.connect(tmp_path / "it.db", isolation_level=None)
     database.execute("pragma journal_mode = wal")
@@ -322,14 +351,18 @@ def test_a_log_is_longer_by_whole_frames(tmp_path: Path) -> None:
     database.execute("pragma journal_mode = wal")
     database.execute("create table numbers (number integer)")
     log = Log(str(tmp_path / "it.db-wal"))
-    before = log.note()
+    log.note()
+    before_bytes = log.length()
     assert not log.is_longer(1)
     for frames in (1, 2, 3):
         database.execute("insert into numbers values (1)")
         assert log.is_longer(frames * 4120)
         assert log.is_longer(frames * 4120 + 4119)
         assert not log.is_longer((frames + 1) * 4120)
-    assert log.note() == before + 3 * 4120
+    assert log.length() == before_bytes + 3 * 4120
+    assert log.length(before_bytes // 4120 + 1) == 2 * 4120
+    assert log.length(before_bytes // 4120 + 10) == 0
+    log.note()
     assert not log.is_longer(4120)
     log.close()
     database.close()
