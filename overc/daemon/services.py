@@ -18,6 +18,7 @@ the next BATCHES_DISTRUSTED nothing is kept.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from overc.daemon import judge
@@ -95,7 +96,7 @@ class Service:
     def _note_promise(self, asked_grace_s: float | None) -> None:
         promise = judge.promise(self._status)
         if promise is not None:
-            self._promise = promise.state, promise.period_s, asked_grace_s, promise.lasts_s
+            self._promise = _shared(promise.state, promise.period_s, asked_grace_s, promise.lasts_s)
 
     @property
     def state(self) -> State | None:
@@ -109,6 +110,14 @@ class Service:
             self.id, self.server_id, self.name, self.status,
             self.state_id, self.since_at, self.seen_at, self.last_state_id,
         )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1000)
+def _shared(
+    state: State, period_s: int, asked_grace_s: float | None, lasts_s: float
+) -> tuple[State, int, float | None, float]:
+    """Return one tuple for all services that promise the same: there are many of them."""
+    return state, period_s, asked_grace_s, lasts_s
 
 
 class ServiceCache:
