@@ -34,8 +34,8 @@ times is copied once, so this is long."""
 WAL_BYTES_MAX = 4 * WAL_BYTES
 """For a log that is longer the writer waits in any case."""
 
-LITTLE_BYTES = 1024 * 1024
-"""The writer may wait for so much; it takes some milliseconds."""
+LITTLE_BYTES = 4 * 1024 * 1024
+"""The writer may wait for so much, some ten milliseconds. Large commits write as much."""
 
 ROUNDS_MAX = 6
 
