@@ -10,6 +10,7 @@ wanted='/usr/bin/chromium chromium
 /usr/sbin/mariadbd mariadb-server-core
 /usr/bin/mariadb-install-db mariadb-server-core
 /usr/sbin/nginx nginx-light
+/usr/lib/galera/libgalera_smm.so galera-4
 /usr/bin/wrk wrk'
 
 missing=$(echo "$wanted" | while read -r file package; do

@@ -137,6 +137,9 @@ class Daemon:
     def start(self) -> Daemon:
         """Start the child; return when it answers."""
         self.spawn()
+        return self.wait_until_started()
+
+    def wait_until_started(self) -> Daemon:
         eventually(self._has_started, "the server listens", START_LIMIT_S)
         found = _LISTENING.search(self.log())
         assert found is not None

@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -99,7 +99,8 @@ class Schema:
 class MariaDb:
     """The server: started and ended, again and again, on the same port and with the same data."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: pathlib.Path | None = None) -> None:
+        """`files`: the data folder of a server that has ended, to begin with a copy of it."""
         # The path of a socket has to be short, so it is no folder of pytest's.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="overc-mariadb-"))
         self._socket = self.folder / "socket"
@@ -110,8 +111,13 @@ class MariaDb:
         self._process: subprocess.Popen[bytes] | None = None
         # mariadbd refuses to run as root unless it is told to.
         self._user = ["--user=root"] if os.geteuid() == 0 else []
+        self.environ: Mapping[str, str] = os.environ
+        self.data = self.folder / "data"
+        if files is not None:
+            shutil.copytree(files, self.data)
+            return
         command = [
-            INSTALL[0], "--no-defaults", f"--datadir={self.folder}/data", "--skip-test-db",
+            INSTALL[0], "--no-defaults", f"--datadir={self.data}", "--skip-test-db",
             f"--tmpdir={self.temporary}",
             "--auth-root-authentication-method=normal", *self._user,
         ]  # fmt: skip
@@ -121,18 +127,21 @@ class MariaDb:
     def start(self, *settings: str) -> MariaDb:
         """Start it, with more settings if need be, and return when it takes connections."""
         assert self._process is None
-        command = [
-            SERVER[0], "--no-defaults", f"--datadir={self.folder}/data", f"--port={self.port}",
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(*settings), cwd=self.folder, env=dict(self.environ),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        eventually(self._answers, "MariaDB answers", limit_s=120)
+        return self
+
+    def _command(self, *settings: str) -> list[str]:
+        return [
+            SERVER[0], "--no-defaults", f"--datadir={self.data}", f"--port={self.port}",
             f"--tmpdir={self.temporary}",
             f"--socket={self._socket}", f"--pid-file={self.folder}/pid", *SETTINGS, *self._user,
             *settings,
         ]  # fmt: skip
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        eventually(self._answers, "MariaDB answers", limit_s=120)
-        return self
 
     def _answers(self) -> bool:
         assert self._process is not None
