@@ -28,6 +28,7 @@ from overc.daemon.forgetting import Forgetting
 from overc.daemon.heartbeat import Heartbeat
 from overc.daemon.housekeeping import Housekeeping, Retention
 from overc.daemon.intake import Intake
+from overc.daemon.node_clocks import NodeClocks
 from overc.daemon.recording import Recorder
 from overc.daemon.rejections import Rejections
 from overc.daemon.server import Endpoint, Server
@@ -205,7 +206,8 @@ def make_server(
         dispatch.nudge()
         live.care_changed()
 
-    watchdog = Watchdog(reactor, store, clock, recorder, fell_late)
+    others = NodeClocks(store, clock, node)
+    watchdog = Watchdog(reactor, store, clock, recorder, fell_late, others)
     rejections = Rejections(reactor, store, clock)
     intake = Intake(
         reactor, store, clock, recorder, dispatch.nudge, watchdog.excuse,

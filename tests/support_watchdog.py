@@ -5,6 +5,7 @@ from __future__ import annotations
 from support_daemon import FakeClock, SteppedStore, a_recorder, a_report, a_state, record, rows
 from twisted.internet.task import Clock
 
+from overc.daemon.node_clocks import OtherClocks
 from overc.daemon.watchdog import TICK_S, Watchdog
 
 LOOK = "look for late services"
@@ -23,7 +24,10 @@ class Kennel:
         self.clock = FakeClock()
         self.nudges = 0
         self.recorder = a_recorder("mail")
-        self.dog = Watchdog(self.reactor, self.store, self.clock, self.recorder, self._nudge)
+        self.dog = self.make_dog()
+
+    def make_dog(self, others: OtherClocks | None = None) -> Watchdog:
+        return Watchdog(self.reactor, self.store, self.clock, self.recorder, self._nudge, others)
 
     def _nudge(self) -> None:
         self.nudges += 1

@@ -20,6 +20,7 @@ from twisted.application.service import Service
 from twisted.internet.task import deferLater
 
 from overc.clock import Clock
+from overc.daemon.node_clocks import Alone, OtherClocks
 from overc.daemon.recording import Recorder, Times
 from overc.daemon.rounds import Rounds
 from overc.daemon.store import records
@@ -56,6 +57,9 @@ itself, chunk by chunk; but no longer than this in all."""
 TELL_S = 0.5
 """While it judges, the alerts of so long are told together: those of one server in one message."""
 
+NOT_STORED = "reports could not be stored"
+NODE_GONE = "a node whose clock was behind is gone"
+
 log = get_logger(__name__)
 
 
@@ -69,12 +73,15 @@ class Watchdog(Service):
         clock: Clock,
         recorder: Recorder,
         alerts_raised: Callable[[], None],
+        others: OtherClocks | None = None,
     ) -> None:
+        """`others`: the clocks of other processes on the same database."""
         self._reactor = reactor
         self._store = store
         self._clock = clock
         self._recorder = recorder
         self._alerts_raised = alerts_raised
+        self._others = others or Alone()
         self._rounds = Rounds(
             reactor,
             log,
@@ -88,7 +95,8 @@ class Watchdog(Service):
         self._apart_s: float | None = None
         self._untold_at: float | None = None
         """Since when alerts were raised that nobody was told of."""
-        self._excused = False
+        self._excused: str | None = None
+        """Why nobody is late before all periods have begun anew."""
         self._held_s = 0.0
         self._held_until_at = 0.0
 
@@ -108,7 +116,7 @@ class Watchdog(Service):
 
     def excuse(self) -> None:
         """Say that reports could not be stored: nobody is late before storing works again."""
-        self._excused = True
+        self._excused = NOT_STORED
 
     def startService(self) -> None:
         super().startService()
@@ -118,6 +126,7 @@ class Watchdog(Service):
     async def stopService(self) -> None:
         super().stopService()
         await self._rounds.stop()
+        await self._others.leave()
 
     async def tick(self) -> None:
         """Grant grace if it is due, then judge all that is late now."""
@@ -125,11 +134,14 @@ class Watchdog(Service):
         more, full, left_s = True, False, YIELD_S
         while more and self.running:
             now_at = self._clock.steady()
+            lead_s, lost = await self._others.look()
+            if lost:
+                self._excused = NODE_GONE
             await self._grant_grace(now_at)
             await self._follow_wall_clock()
             # Taken here, so that a store that stalls in what follows makes a gap too.
             begun_at = self._clock.steady()
-            judged_at = now_at - (self._held_s if now_at < self._held_until_at else 0)
+            judged_at = now_at - lead_s - (self._held_s if now_at < self._held_until_at else 0)
             if not ids:
                 found = await self._store.read(
                     "look for late services", records.look, judged_at, FOUND
@@ -152,13 +164,13 @@ class Watchdog(Service):
 
     async def _grant_grace(self, now_at: float) -> None:
         excused, gap_s = self._excused, None
-        if not excused and self._last_tick_at is not None:
+        if excused is None and self._last_tick_at is not None:
             gap_s = now_at - self._last_tick_at
             if gap_s <= GAP_S:
                 if gap_s > 2 * TICK_S:
                     self._held_s, self._held_until_at = gap_s, now_at + SETTLE_S
                 return
-        self._excused = False
+        self._excused = None
         try:
             await self._store.write(
                 "grant every service its period",
@@ -166,11 +178,11 @@ class Watchdog(Service):
                 Times(self._clock.wall(), now_at),
             )
         except BaseException:
-            self._excused = True
+            self._excused = excused or NOT_STORED
             raise
         # Only now: while the database is away this is tried four times a second.
-        if excused:
-            log.warn("reports could not be stored: all periods start anew")
+        if excused is not None:
+            log.warn("{reason}: all periods start anew", reason=excused)
         elif gap_s is not None:
             log.warn("the watchdog paused for {gap:.1f} s: all periods start anew", gap=gap_s)
 

@@ -109,7 +109,7 @@ class Daemon:
     ) -> None:
         self.folder = folder
         self.database = folder / "overc.db"
-        self.environ = clean_environment(**(environ or {}))
+        self.environ: dict[str, str] = clean_environment(**(environ or {}))
         self.config = folder / "server.ini"
         self.arguments = ["--config", str(self.config)]
         self.prefix: tuple[str, ...] = ()
