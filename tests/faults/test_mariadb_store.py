@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import pytest_twisted
+from pymysql.connections import Connection
 from support.mariadb import MariaDb, Schema
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
@@ -19,6 +21,7 @@ from overc.daemon.store import mysql
 from overc.daemon.store.engine import Transaction
 from overc.daemon.store.errors import StorageError
 from overc.daemon.store.mysql import MysqlStore
+from overc.daemon.store.mysql_connection import SharedTlsConnection
 
 COLUMNS = ("id", "name", "title", "key_derivation", "ip", "registered_at")
 ADD = "update servers set registered_at = registered_at + 1 where id = %s"
@@ -163,3 +166,34 @@ async def test_a_server_that_dies_in_a_transaction(
     await store.write("add", interaction)
     assert len(runs) == 2
     assert schema.rows("select name from servers order by id") == [("web1",), ("web2",)]
+
+
+def nothing(tx: Transaction) -> None:
+    tx.fetch("select 1")
+
+
+@pytest_twisted.ensureDeferred
+async def test_attempts_to_connect_read_the_certificates_once(
+    mariadb: MariaDb, store: MysqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ssl.SSLContext] = []
+    attempts: list[int] = []
+    make, connect = ssl.create_default_context, Connection.connect
+
+    def make_context(*args: Any, **named: Any) -> ssl.SSLContext:
+        made.append(make(*args, **named))
+        return made[-1]
+
+    def try_to_connect(self: Connection, *args: Any) -> None:
+        attempts.append(1)
+        connect(self, *args)
+
+    monkeypatch.setattr(ssl, "create_default_context", make_context)
+    monkeypatch.setattr(Connection, "connect", try_to_connect)
+    monkeypatch.setattr(SharedTlsConnection, "_context", None)
+    mariadb.kill()
+    for _ in range(2):
+        with pytest.raises(StorageError, match="Connection refused"):
+            await store.read("ask", nothing)
+    assert len(attempts) == 2 * (1 + mysql.RETRIES_LOST)
+    assert len(made) == 1
