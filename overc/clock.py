@@ -7,8 +7,9 @@ it. A deadline that was counted on it would pass, or never pass, with every step
 counted on a steady clock: it starts at the wall clock's time when the process starts and then
 follows the monotonic clock, whatever happens to the wall clock. Of the monotonic clocks it takes
 the one that goes on while the machine is suspended, so that a suspend shows as a pause. A deadline
-outlives its process only as a period: at every start each watched service gets its period again, so
-two processes never compare their steady clocks.
+outlives its process only as a period: at every start each watched service gets its period again.
+Processes that share a database look how far their steady clocks are apart: Note [Clocks of several
+nodes] in overc/daemon/node_clocks.py.
 
 Timers too must not stand still for the hour by which somebody set the clock back, so the reactor
 itself is put on the monotonic clock.
