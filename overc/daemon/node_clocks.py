@@ -89,6 +89,8 @@ class NodeClocks:
         self._looked_at: float | None = None
         self._told_at: float | None = None
         self._lead_s = 0.0
+        self._lost = False
+        """A process that was behind is gone, and nobody was told yet."""
         self._failed = False
 
     async def look(self) -> Lead:
@@ -102,7 +104,7 @@ class NodeClocks:
             self._alone = True
             return Lead()
         heard_at = self._clock.steady()
-        lost = self._hear([one for one in told if one.process != self._process], heard_at)
+        self._hear([one for one in told if one.process != self._process], heard_at)
         self._looked_at = heard_at
         if self._told_at is None or heard_at - self._told_at >= TELL_S:
             await self._tell()
@@ -110,6 +112,7 @@ class NodeClocks:
         leads_s = [one.lead_s for one in self._others.values() if not one.gone]
         lead_s = max(leads_s, default=0.0)
         self._lead_s = lead_s if lead_s >= APART_S else 0.0
+        lost, self._lost = self._lost, False
         return Lead(self._lead_s, lost)
 
     async def leave(self) -> None:
@@ -128,8 +131,8 @@ class NodeClocks:
         if ended:
             await self._store.write("forget nodes that have ended", clocks.forget, ended)
 
-    def _hear(self, told: Sequence[Told], heard_at: float) -> bool:
-        """Take in what was told; say whether one is gone that was behind."""
+    def _hear(self, told: Sequence[Told], heard_at: float) -> None:
+        """Take in what was told, and notice whether one is gone that was behind."""
         if self._looked_at is not None and heard_at - self._looked_at > TELL_S:
             # Nobody could be heard meanwhile.
             for other in self._others.values():
@@ -140,16 +143,14 @@ class NodeClocks:
                 self._others[process] = _Other(node, steady_at, heard_at)
             elif steady_at != known.steady_at:
                 known.hear(steady_at, heard_at)
-        lost = False
         present = {one.process for one in told}
         for process, other in list(self._others.items()):
             left = process not in present
             if left or other.silent_s(heard_at) > GONE_S:
-                lost |= not other.gone and other.runs and other.lead_s >= APART_S
+                self._lost |= not other.gone and other.runs and other.lead_s >= APART_S
                 other.gone = True
             if left:
                 del self._others[process]
-        return lost
 
 
 class _Other:

@@ -142,6 +142,26 @@ async def test_one_that_was_behind_is_gone(two: Processes, leaves: bool) -> None
 
 
 @pytest_twisted.ensureDeferred
+async def test_that_it_is_gone_is_told_when_the_database_is_back(
+    two: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.set_clock(1, APART_S)
+    await two.pass_time(5, 0, 1)
+    await two.clocks[0].leave()
+
+    async def fail(*_: object) -> None:
+        raise StorageError("the node is gone")
+
+    two.nodes[1].clock.advance(TELL_S)
+    with monkeypatch.context() as patch:
+        patch.setattr(two.stores[1], "write", fail)
+        with pytest.raises(StorageError):
+            await two.clocks[1].look()
+    assert await two.pass_time(LOOK_S, 1) == [NOBODY, Lead(0.0, True)]
+    assert await two.pass_time(LOOK_S, 1) == [NOBODY, NOBODY]
+
+
+@pytest_twisted.ensureDeferred
 async def test_one_that_was_right_or_ahead_leaves_nothing(two: Processes) -> None:
     two.set_clock(1, APART_S)
     await two.pass_time(5, 0, 1)
