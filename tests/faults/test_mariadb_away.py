@@ -43,7 +43,7 @@ def check_healed(daemon: Daemon, since: float) -> None:
     assert Host(daemon.client, "host").state("s")["info"] == "after"
     assert daemon.starts == 1
     # Not a traceback for each connection that was lost, but a line.
-    for words in ("Rollback failed", "Unhandled", "pymysql.err", "ConnectionLost"):
+    for words in ("Rollback failed", "Unhandled", "pymysql.err", "ConnectionLost", "DB API"):
         assert words not in daemon.log(), daemon.log()
 
 

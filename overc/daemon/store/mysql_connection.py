@@ -5,7 +5,10 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
+from pymysql import apilevel, threadsafety
 from pymysql.connections import Connection
+
+__all__ = ["SharedTlsConnection", "apilevel", "connect", "threadsafety"]
 
 
 class SharedTlsConnection(Connection):
