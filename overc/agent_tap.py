@@ -14,10 +14,9 @@ from functools import partial
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.logger import globalLogBeginner, textFileLogObserver
-from twisted.python import usage
+from twisted.logger import globalLogBeginner
 
-from overc import lifecycle, sd_notify
+from overc import journal, lifecycle, sd_notify
 from overc.agent.failover import Servers
 from overc.agent.link import Parts
 from overc.agent.outbox import Outbox
@@ -30,6 +29,7 @@ from overc.config import ConfigError
 from overc.logging import set_level
 from overc.process import Runner
 from overc.supervision import Supervision
+from overc.twistd_options import TwistdOptions
 
 DEFAULT_CONFIG = "/etc/overc/agent.ini"
 
@@ -37,9 +37,10 @@ SECRETS = ("OVERC_MY_KEY", "OVERC_SERVER", *sd_notify.VARIABLES)
 """Environment variables that plugins have no business with; a URL may hold a password."""
 
 
-class Options(usage.Options):
+class Options(TwistdOptions):
     """The command line. `settings` holds what the files, the environment and it say."""
 
+    mistakes = (ConfigError,)
     settings: AgentSettings
 
     def __init__(self) -> None:
@@ -56,14 +57,11 @@ class Options(usage.Options):
     )
     opt_c = opt_config
 
-    def postOptions(self) -> None:
+    def prepare(self) -> None:
         self.paths = self.paths or [os.environ.get("OVERC_CONFIG") or DEFAULT_CONFIG]
         # What is read again later is read from the same files, whatever the folder is then.
         self.paths = [os.path.abspath(path) for path in self.paths]
-        try:
-            self.settings = self.read()
-        except ConfigError as e:
-            raise usage.UsageError(str(e)) from None
+        self.settings = self.read()
 
     def read(self) -> AgentSettings:
         """Read the files. Raises ConfigError."""
@@ -130,7 +128,9 @@ def run_in_foreground(settings: AgentSettings, verbose: bool = False) -> int:
     put_on_monotonic_clock(reactor)
     set_level("DEBUG" if verbose else settings.loglevel)
     globalLogBeginner.beginLoggingTo(
-        [textFileLogObserver(sys.stderr)], redirectStandardIO=False, discardBuffer=True
+        [journal.observer_for(sys.stderr, os.environ)],
+        redirectStandardIO=False,
+        discardBuffer=True,
     )
     agent = make_agent(reactor, settings)
     global_reactor: Any = reactor

@@ -12,8 +12,6 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.endpoints import serverFromString
-from twisted.python.usage import Options as UsageOptions
-from twisted.python.usage import UsageError
 
 from overc import lifecycle
 from overc.clock import SystemClock, put_on_monotonic_clock
@@ -44,6 +42,7 @@ from overc.logging import get_logger, set_level
 from overc.process import Runner
 from overc.sd_notify import Notifier
 from overc.supervision import AnnouncedEndpoint, Supervision
+from overc.twistd_options import TwistdOptions
 from overc.web.about import About, SetUp, described_zone
 from overc.web.access import Gate
 from overc.web.actions import Actions
@@ -80,7 +79,7 @@ try again after 1, 3, 7 and 15 seconds.
 log = get_logger(__name__)
 
 
-class Options(UsageOptions):
+class Options(TwistdOptions):
     """The command line; after parsing `settings` holds the ServerSettings."""
 
     optParameters = [  # noqa: RUF012 - twisted.python.usage wants a class attribute
@@ -88,20 +87,18 @@ class Options(UsageOptions):
         ["listen", "l", None, "Twisted endpoint strings [default: tcp:5000:interface=127.0.0.1]"],
         ["database", "d", None, "sqlite:///PATH or mysql://USER@HOST/NAME [default: a local file]"],
     ]
+    mistakes = (ConfigError, StorageError, OSError)
     settings: ServerSettings
 
-    def postOptions(self) -> None:
+    def prepare(self) -> None:
         from twisted.internet import reactor
 
         path = self["config"] or os.environ.get("OVERC_CONFIG") or None
         overrides = {"listen": self["listen"], "database": self["database"]}
-        try:
-            self.settings = settings.load(
-                path, os.environ, overrides, lambda text: serverFromString(reactor, text)
-            )
-            prepare(self.settings)
-        except (ConfigError, StorageError, OSError) as e:
-            raise UsageError(str(e)) from None
+        self.settings = settings.load(
+            path, os.environ, overrides, lambda text: serverFromString(reactor, text)
+        )
+        prepare(self.settings)
 
 
 def prepare(chosen: ServerSettings) -> None:

@@ -14,7 +14,6 @@ from support_daemon import our_log, rows
 from twisted.application.service import IService, MultiService
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
-from twisted.python.usage import UsageError
 
 from overc import lifecycle, server_tap
 from overc.daemon.access_settings import Credentials
@@ -52,7 +51,7 @@ def parsed(*words: str) -> ServerSettings:
 
 
 def refused(*words: str) -> str:
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(SystemExit) as raised:
         parsed(*words)
     return str(raised.value)
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pathlib
 
 import pytest
-from twisted.python import usage
 
 from overc.agent_tap import DEFAULT_CONFIG, Options
 
@@ -33,13 +32,13 @@ def test_several_files_and_folders(tmp_path: pathlib.Path) -> None:
     assert [service.name for service in options.read().services] == ["a", "b", "c"]
 
 
-def test_all_mistakes_are_a_usage_error(
+def test_all_mistakes_are_told_at_once(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OVERC_CONFIG", raising=False)
     path = tmp_path / "agent.ini"
     path.write_text("[overc]\nserver=http://h/\nmy-name=a\n[service:a]\ncommand=true\n")
-    with pytest.raises(usage.UsageError) as caught:
+    with pytest.raises(SystemExit) as caught:
         Options().parseOptions(["--config", str(path)])
     assert str(caught.value).splitlines() == [
         f"{path}:1: [overc] my-key: is missing",
