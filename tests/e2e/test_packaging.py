@@ -117,11 +117,13 @@ def test_twistd_finds_both_plugins_outside_the_checkout(wheel: Path, tmp_path: P
     assert "overc-agent" in told
 
 
-def test_every_plugin_is_in_the_wheel(wheel: Path) -> None:
+def test_all_examples_plugins_and_units_are_in_the_wheel(wheel: Path) -> None:
     names = run(sys.executable, "-m", "zipfile", "-l", wheel).stdout
-    for path in (ROOT / "etc/overc/plugin.d").iterdir():
-        if path.is_file():
-            assert f"data/share/overc/plugin.d/{path.name} " in names
+    shipped = run("git", "ls-files", "etc", cwd=ROOT).stdout.split()
+    assert "etc/systemd/overc-server.service" in shipped
+    for path in shipped:
+        inside = path.removeprefix("etc/").removeprefix("overc/")
+        assert f"data/share/overc/{inside} " in names
 
 
 def test_the_wheel_holds_what_is_read_at_run_time(wheel: Path) -> None:
