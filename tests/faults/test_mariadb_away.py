@@ -154,7 +154,7 @@ WRONG: list[tuple[str, Callable[[Schema], object], str]] = [
     (
         "password",
         lambda schema: schema.server.admin(
-            f"set password for {schema.user}@127.0.0.1 = password('other')"
+            f"alter user {schema.user}@127.0.0.1 identified by 'other'"
         ),
         "Access denied for user",
     ),

@@ -1,4 +1,8 @@
-"""A private MariaDB server out of Debian's package: no system service, nothing outside a folder."""
+"""A private MariaDB server out of Debian's package: no system service, nothing outside a folder.
+
+With OVERC_TEST_MYSQLD=/usr/sbin/mysqld in the environment it is MySQL instead, which Debian's stable
+releases do not have.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +29,17 @@ from overc.daemon.store.urls import MysqlDatabase
 SERVER = ("/usr/sbin/mariadbd", "mariadb-server-core")
 INSTALL = ("/usr/bin/mariadb-install-db", "mariadb-server-core")
 
+MYSQLD = os.environ.get("OVERC_TEST_MYSQLD", "")
+
 SETTINGS = (
     # Every commit is synced, as it is in production.
     "--innodb-flush-log-at-trx-commit=1",
     "--innodb-buffer-pool-size=64M",
-    "--innodb-log-file-size=64M",
+    *(
+        ("--innodb-redo-log-capacity=64M", "--mysqlx=0", "--secure-file-priv=NULL")
+        if MYSQLD
+        else ("--innodb-log-file-size=64M",)
+    ),
     "--max-connections=60",
     "--skip-name-resolve",
     "--skip-log-bin",
@@ -41,7 +51,7 @@ _numbers = itertools.count(1)
 
 def need_mariadb() -> None:
     """Skip the test where there is no MariaDB; with CI set that is a failure."""
-    for path, package in (SERVER, INSTALL):
+    for path, package in () if MYSQLD else (SERVER, INSTALL):
         if not os.path.exists(path):
             reason = f"{path} is missing: install the Debian package {package}"
             if os.environ.get("CI"):
@@ -116,11 +126,15 @@ class MariaDb:
         if files is not None:
             shutil.copytree(files, self.data)
             return
-        command = [
-            INSTALL[0], "--no-defaults", f"--datadir={self.data}", "--skip-test-db",
-            f"--tmpdir={self.temporary}",
-            "--auth-root-authentication-method=normal", *self._user,
-        ]  # fmt: skip
+        make = (
+            [MYSQLD, "--no-defaults", "--initialize-insecure"]
+            if MYSQLD
+            else [
+                INSTALL[0], "--no-defaults", "--skip-test-db",
+                "--auth-root-authentication-method=normal",
+            ]
+        )  # fmt: skip
+        command = [*make, f"--datadir={self.data}", f"--tmpdir={self.temporary}", *self._user]
         done = subprocess.run(command, capture_output=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -137,7 +151,7 @@ class MariaDb:
 
     def _command(self, *settings: str) -> list[str]:
         return [
-            SERVER[0], "--no-defaults", f"--datadir={self.data}", f"--port={self.port}",
+            MYSQLD or SERVER[0], "--no-defaults", f"--datadir={self.data}", f"--port={self.port}",
             f"--tmpdir={self.temporary}",
             f"--socket={self._socket}", f"--pid-file={self.folder}/pid", *SETTINGS, *self._user,
             *settings,

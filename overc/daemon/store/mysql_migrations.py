@@ -82,7 +82,7 @@ def migrate_mysql(connection: Any, database: object, derive_key: DeriveKey) -> N
         # The original's times are UTC without saying so.
         cursor.execute("set time_zone = '+00:00', foreign_key_checks = 0")
         # The names of locks are the whole server's, and 64 characters at most.
-        cursor.execute("select concat('overc-', md5(database()))")
+        cursor.execute("select concat('overc-', left(sha2(database(), 256), 32))")
         [lock] = cursor.fetchone()
         cursor.execute("select get_lock(%s, %s)", (lock, LOCK_S))
         if cursor.fetchone()[0] != 1:

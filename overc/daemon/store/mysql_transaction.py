@@ -114,8 +114,9 @@ class MysqlTransaction(Transaction):
                 columns.append(
                     [_LITERALS.get(type(value), self._literal)(value) for value in column]
                 )
-        literals = "),(".join(map(",".join, zip(*columns, strict=True)))
-        self._execute(sql.replace(":rows", f"({literals})"))
+        row = "row(" if sql.startswith("update") else "("
+        literals = f"),{row}".join(map(",".join, zip(*columns, strict=True)))
+        self._execute(sql.replace(":rows", f"{row}{literals})"))
 
     def _execute(self, sql: str) -> None:
         self._come_up()
@@ -138,10 +139,23 @@ class MysqlTransaction(Transaction):
         return range(first, first + count * step, step)
 
     def _update_sql(self, table: str, columns: Sequence[str]) -> str:
-        # The rows exist, so each of them meets its own id and nothing is inserted.
-        sets = ",".join(f"{name} = values({name})" for name in columns[1:])
+        if "MariaDB" in self._cursor.connection.server_version:
+            # The rows exist, so each of them meets its own id and nothing is inserted.
+            sets = ",".join(f"{name} = values({name})" for name in columns[1:])
+            return (
+                f"insert into {table} ({','.join(columns)}) values :rows"
+                f" on duplicate key update {sets}"
+            )
+        # MySQL 9.6 and newer look first whether the row refers to others that exist. MariaDB has no
+        # such rows in an update. The joins are said so that only rows with these keys are locked,
+        # in their order.
+        key, *others = columns
+        names = ",".join(f"column_{name}" for name in columns)
+        sets = ",".join(f"{table}.{name} = v.column_{name}" for name in others)
         return (
-            f"insert into {table} ({','.join(columns)}) values :rows on duplicate key update {sets}"
+            f"update (values :rows) as v ({names})"
+            f" straight_join {table} force index (primary) on {table}.{key} = v.column_{key}"
+            f" set {sets}"
         )
 
 
