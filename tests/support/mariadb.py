@@ -1,7 +1,7 @@
 """A private MariaDB server out of Debian's package: no system service, nothing outside a folder.
 
-With OVERC_TEST_MYSQLD=/usr/sbin/mysqld in the environment it is MySQL instead, which Debian's stable
-releases do not have.
+With OVERC_TEST_MYSQLD=/usr/sbin/mysqld in the environment it is MySQL instead, which Debian's
+stable releases do not have.
 """
 
 from __future__ import annotations
