@@ -9,6 +9,7 @@ wanted='/usr/bin/chromium chromium
 /usr/bin/faketime faketime
 /usr/sbin/mariadbd mariadb-server-core
 /usr/bin/mariadb-install-db mariadb-server-core
+/usr/bin/my_print_defaults mariadb-client-core
 /usr/sbin/nginx nginx-light
 /usr/lib/galera/libgalera_smm.so galera-4
 /usr/bin/wrk wrk'
