@@ -57,6 +57,28 @@ def test_what_a_form_was_refused_for_stays_beside_it(
     expect(page.get_by_label("Title")).to_have_value("a\u2028b")
 
 
+def test_what_somebody_types_is_not_taken_away(
+    monitor: Monitor, open_page: OpenPage, name: str, complaints: Complaints
+) -> None:
+    complaints.expect("status of 409")
+    monitor.report(name, "disk", "FAIL", "full")
+    page = open_page(f"service/{monitor.service_id(name, 'disk')}")
+    page.get_by_text("Acknowledge …").click()
+    page.locator("#ack-reason").fill("a new disk")
+    monitor.report(name, "disk", "OK", "empty again")
+    expect(page.locator("main")).to_contain_text("empty again")
+    expect(page.locator("#ack-reason")).to_have_value("a new disk")
+    expect(page.locator("#ack-reason")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#ack .refusal")).to_contain_text("Nothing is wrong with")
+    # What is not needed any more goes with the next news.
+    page.locator("#ack-reason").fill("")
+    page.get_by_role("heading", level=1).click()
+    monitor.report(name, "disk", "OK", "half full")
+    expect(page.locator("main")).to_contain_text("half full")
+    expect(page.get_by_text("Acknowledge …")).to_have_count(0)
+
+
 def held(monitor: Monitor, page: Page, name: str) -> None:
     """Let a problem come that waits for its place, until nothing else makes the list anew."""
     monitor.report(name, "load", "WARN", "high")

@@ -29,6 +29,12 @@ function isInUse(element) {
   return typesHere || [...element.elements].some((field) => "value" in field && isFilledIn(field));
 }
 
+/** @param {Node} node Whether someone is at work in a part of it. */
+function holdsWork(node) {
+  if (node.nodeType !== Node.ELEMENT_NODE) return false;
+  return isInUse(node) || [...node.querySelectorAll("form, dialog")].some(isInUse);
+}
+
 function copyAttributes(old, fresh) {
   for (const { name } of [...old.attributes]) {
     // People open details; the server only says which are open at first.
@@ -69,7 +75,7 @@ function morphChildren(old, fresh, within) {
     const key = keyOf(child);
     if (key === "") continue;
     if (keys.has(key)) known.set(key, child);
-    else child.remove();
+    else if (!holdsWork(child)) child.remove();
   }
   let next = old.firstChild;
   for (const want of wanted) {
@@ -96,7 +102,7 @@ function morphChildren(old, fresh, within) {
   }
   while (next !== null) {
     const after = next.nextSibling;
-    next.remove();
+    if (!holdsWork(next)) next.remove();
     next = after;
   }
 }
