@@ -20,6 +20,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 GREEN_S = 60.0
 """What the README promises."""
+SERVICES = {"load", "memory", "disk", "overc", "overc-server"}
+"""What at least it watches. What comes first does not wait for the others."""
 
 
 @pytest.fixture
@@ -90,7 +92,8 @@ def wait_for_green(run: Run, port: int) -> dict[str, Any]:
     while time.monotonic() < until:
         assert run.process.poll() is None, run.told()
         found = services(port)
-        if any(state and state["state"] == "OK" for state in found.values()):
+        green = any(state and state["state"] == "OK" for state in found.values())
+        if green and set(found) >= SERVICES:
             return found
         time.sleep(0.2)
     raise AssertionError(f"nothing is green: {found}, {run.told()}")
@@ -102,7 +105,6 @@ def test_it_watches_this_machine_and_goes_on_with_its_data(
     first = Run(checkout, port)
     started.append(first)
     found = wait_for_green(first, port)
-    assert {"load", "memory", "disk", "overc", "overc-server"} <= set(found)
     assert first.interrupt() == 0, first.told()
     assert f"http://127.0.0.1:{port}/" in first.told()
     assert "Traceback" not in first.told()
@@ -113,7 +115,7 @@ def test_it_watches_this_machine_and_goes_on_with_its_data(
     second = Run(checkout, port)
     started.append(second)
     again = wait_for_green(second, port)
-    assert set(again) == set(found)
+    assert set(again) >= set(found)
     assert (checkout / "var/agent.ini").read_text() == agent_ini
     assert second.interrupt() == 0
 

@@ -25,6 +25,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -63,9 +64,10 @@ class Result:
     out_of_order: int
     """States of a backlog that did not come oldest first, or whose times say another order."""
     unheard: int
-    """Runs that are in no spool and not in the history, as their agent was killed amid them."""
+    """Runs that are in no spool and not in the history, as their agent was killed before they were
+    written down."""
     forgotten: int
-    """The same of runs that were not the last ones before a kill."""
+    """The same of runs after which the same agent wrote others of their service down."""
     seconds: int
 
     @property
@@ -96,8 +98,8 @@ class Agent:
         self._child: Child | None = None
         self.spooled: set[tuple[str, int]] = set()
         """Services and numbers of all that was found in a spool."""
-        self.last: set[tuple[str, int]] = set()
-        """Those of the last runs before each end."""
+        self.ends: list[dict[str, int]] = []
+        """How many runs there were when it ended, each time."""
         (folder / "plugin.sh").write_text(PLUGIN)
         sections = []
         for name in names():
@@ -119,14 +121,13 @@ class Agent:
         assert self._child.process.returncode == -signal.SIGKILL, self._child.output()
         assert "Traceback" not in self._child.output(), self._child.output()
         self.spooled |= set(self.left())
-        # A plugin outlives its agent, and may count on a moment later.
-        self.last |= {(name, n + more) for name, n in self.runs().items() for more in (0, 1)}
+        self.ends.append(self.runs())
 
     def stop(self) -> None:
         assert self._child is not None
         self._child.signal(signal.SIGTERM)
         assert self._child.wait() == 0, self._child.output()
-        self.last |= set(self.runs().items())
+        self.ends.append(self.runs())
 
     def left(self) -> list[tuple[str, int]]:
         """Return what stands in the spool of a dead agent, which finds it as it was."""
@@ -238,7 +239,8 @@ def count(kills: int, agent: Agent, daemon: Daemon, seconds: int) -> Result:
     stored = rows(daemon.database)
     numbers = collections.Counter((row.name, row.n) for row in stored)
     runs = {(name, n) for name, last in agent.runs().items() for n in range(1, last + 1)}
-    unheard = runs - numbers.keys() - agent.spooled
+    heard = numbers.keys() | agent.spooled
+    forgotten = set(holes(heard, agent.ends))
     return Result(
         kills,
         runs=len(runs),
@@ -247,10 +249,27 @@ def count(kills: int, agent: Agent, daemon: Daemon, seconds: int) -> Result:
         lost=len(agent.spooled - numbers.keys()),
         doubled=sum(times > 1 for times in numbers.values()),
         out_of_order=out_of_order(stored),
-        unheard=len(unheard & agent.last),
-        forgotten=len(unheard - agent.last),
+        unheard=len(runs - heard - forgotten),
+        forgotten=len(forgotten),
         seconds=seconds,
     )
+
+
+def holes(
+    heard: Collection[tuple[str, int]], ends: Sequence[Mapping[str, int]]
+) -> Iterator[tuple[str, int]]:
+    """Yield runs that nothing was heard of, but of later ones by the same agent.
+
+    The last agent was stopped, so it is to have written down all but what still ran.
+    """
+    before: Mapping[str, int] = dict.fromkeys(names(), 0)
+    for number, end in enumerate(ends, 1):
+        for name in names():
+            known = {n for n in range(before[name] + 1, end[name] + 1) if (name, n) in heard}
+            newest = end[name] if number == len(ends) else max(known, default=0)
+            # A plugin outlives its agent, and may count on a moment later: that is the first here.
+            yield from ((name, n) for n in range(before[name] + 2, newest) if n not in known)
+        before = end
 
 
 def out_of_order(stored: list[Row]) -> int:
