@@ -76,6 +76,8 @@ class Made(NamedTuple):
     kept_key: bool
     refusal: str
     """Why the server did not answer the ping; empty if it did."""
+    unit: str = ""
+    """The agent's unit for systemd, where that runs and the unit is at hand."""
 
 
 def init(args: argparse.Namespace, url: ServerUrl) -> Made:
@@ -88,7 +90,8 @@ def init(args: argparse.Namespace, url: ServerUrl) -> Made:
         raise ConfigError([Mistake(path, f"{name!r} can't be a name: pick one with --name")])
     old_key = _key_of(path, url, name) if args.force else None
     key = args.server_id.key if args.server_id else old_key or secrets.token_hex(KEY_BYTES)
-    checks = choose(look())
+    machine = look()
+    checks = choose(machine)
     text = ini(args.url[0], name, key, checks, path)
     try:
         write(path, text, over=args.force)
@@ -102,7 +105,13 @@ def init(args: argparse.Namespace, url: ServerUrl) -> Made:
         Client(url, ServerIdentity(name, key), deadline_s=PING_S).ping()
     except ClientError as e:
         refusal = str(e)
-    return Made(path, name, checks, bool(old_key), refusal)
+    return Made(path, name, checks, bool(old_key), refusal, unit_of(machine))
+
+
+def unit_of(machine: Machine) -> str:
+    """Return the path of the agent's unit, which is installed beside our plugins."""
+    unit = os.path.join(os.path.dirname(machine.shipped), "systemd/overc-agent.service")
+    return unit if machine.has_systemd and machine.shipped and os.path.isfile(unit) else ""
 
 
 def choose(machine: Machine) -> tuple[Check, ...]:
@@ -250,6 +259,8 @@ def said(made: Made, url: ServerUrl) -> str:
         (f"overcli monitor {file}", "report, until Ctrl-C"),
         (f"twistd overc-agent --config {file}", "report, in the background"),
     ]
+    if made.unit:
+        next_steps.append((f"less {shlex.quote(made.unit)}", "how systemd starts it"))
     width = max(len(step) for step, _ in next_steps)
     lines += [f"  {step:<{width}}  {why}" for step, why in next_steps]
     return "\n".join(lines) + "\n"

@@ -139,6 +139,31 @@ def test_init(server: FakeServer, capsys: pytest.CaptureFixture[str], here: Path
     assert len(load("agent.ini", {}, {}).services) >= 2
 
 
+@pytest.mark.parametrize(
+    ("has_systemd", "folder", "told"),
+    [
+        (True, "share/overc", True),
+        (False, "share/overc", False),
+        # A checkout, and plugins that somebody has put elsewhere.
+        (True, "etc/overc", False),
+        (True, "", False),
+    ],
+)
+def test_the_unit_is_named_where_it_can_be_used(
+    server: FakeServer, capsys: pytest.CaptureFixture[str], here: Path,
+    monkeypatch: pytest.MonkeyPatch, has_systemd: bool, folder: str, told: bool,
+) -> None:  # fmt: skip
+    unit = here / "share/overc/systemd/overc-agent.service"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    shipped = str(here / folder / "plugin.d") if folder else ""
+    machine = Machine(shipped=shipped, shipped_plugins=SHIPPED, has_systemd=has_systemd)
+    monkeypatch.setattr(cli_init, "look", lambda: machine)
+    ran = Ran(capsys, server.url)
+    assert ran.status == 0
+    assert (f"  less {unit} " in ran.out) is told
+
+
 def test_the_name_is_this_machines(
     server: FakeServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
