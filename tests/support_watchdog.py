@@ -5,13 +5,29 @@ from __future__ import annotations
 from support_daemon import FakeClock, SteppedStore, a_recorder, a_report, a_state, record, rows
 from twisted.internet.task import Clock
 
-from overc.daemon.node_clocks import OtherClocks
+from overc.daemon.node_clocks import Lead
 from overc.daemon.watchdog import TICK_S, Watchdog
 
 LOOK = "look for late services"
 GRANT = "grant every service its period"
 MARK = "mark services late"
 FOLLOW = "follow a step of the wall clock"
+
+
+class OtherNode:
+    """Another process, whose clock may be behind ours."""
+
+    def __init__(self) -> None:
+        self.lead_s = 0.0
+        self.lost = False
+        self.left = False
+
+    async def look(self) -> Lead:
+        lost, self.lost = self.lost, False
+        return Lead(self.lead_s, lost)
+
+    async def leave(self) -> None:
+        self.left = True
 
 
 class Kennel:
@@ -24,10 +40,13 @@ class Kennel:
         self.clock = FakeClock()
         self.nudges = 0
         self.recorder = a_recorder("mail")
+        self.other = OtherNode()
         self.dog = self.make_dog()
 
-    def make_dog(self, others: OtherClocks | None = None) -> Watchdog:
-        return Watchdog(self.reactor, self.store, self.clock, self.recorder, self._nudge, others)
+    def make_dog(self) -> Watchdog:
+        return Watchdog(
+            self.reactor, self.store, self.clock, self.recorder, self._nudge, self.other
+        )
 
     def _nudge(self) -> None:
         self.nudges += 1

@@ -32,15 +32,19 @@ LOOK_S = 0.2
 """At least between two looks at the others' clocks."""
 
 TELL_S = 2.0
+"""Between two times that a process tells what time it has."""
+
 GONE_S = 10.0
 """A process that has told nothing for so long has ended, or can't count on being waited for."""
 
 FORGET_S = 60.0
+"""What a process has told is deleted when nothing has followed for so long."""
 
 APART_S = 1.0
 """What clocks are apart by less than this is no more than the way through the database."""
 
 WARN_S = 2.0
+"""Clocks that are apart by so much are worth a line in the log."""
 
 HEARD = 5
 """So often a process is heard; what took least time on its way tells how far the clocks are apart.
@@ -66,24 +70,14 @@ class OtherClocks(Protocol):
     async def leave(self) -> None: ...
 
 
-class Alone:
-    """The clocks of other processes where there are none."""
-
-    async def look(self) -> Lead:
-        return Lead()
-
-    async def leave(self) -> None:
-        pass
-
-
 class NodeClocks:
     """Tells the others what time it is here, and hears what they tell."""
 
-    def __init__(self, store: Store, clock: Clock, node: str, process: str | None = None) -> None:
+    def __init__(self, store: Store, clock: Clock, node: str) -> None:
         self._store = store
         self._clock = clock
         self._node = node
-        self._process = process or str(uuid.uuid4())
+        self._process = str(uuid.uuid4())
         self._alone = False
         self._others: dict[str, _Other] = {}
         self._looked_at: float | None = None

@@ -20,7 +20,7 @@ from twisted.application.service import Service
 from twisted.internet.task import deferLater
 
 from overc.clock import Clock
-from overc.daemon.node_clocks import Alone, OtherClocks
+from overc.daemon.node_clocks import OtherClocks
 from overc.daemon.recording import Recorder, Times
 from overc.daemon.rounds import Rounds
 from overc.daemon.store import records
@@ -73,7 +73,7 @@ class Watchdog(Service):
         clock: Clock,
         recorder: Recorder,
         alerts_raised: Callable[[], None],
-        others: OtherClocks | None = None,
+        others: OtherClocks,
     ) -> None:
         """`others`: the clocks of other processes on the same database."""
         self._reactor = reactor
@@ -81,7 +81,7 @@ class Watchdog(Service):
         self._clock = clock
         self._recorder = recorder
         self._alerts_raised = alerts_raised
-        self._others = others or Alone()
+        self._others = others
         self._rounds = Rounds(
             reactor,
             log,

@@ -6,7 +6,6 @@ import pytest
 from support_daemon import a_database, a_report, a_state, change, our_log, record, result_of, rows
 from support_watchdog import GRANT, LOOK, MARK, Kennel
 
-from overc.daemon.node_clocks import Lead
 from overc.daemon.store.errors import StorageError
 from overc.daemon.watchdog import GAP_S, SETTLE_S, TICK_S
 
@@ -233,33 +232,8 @@ def test_who_reports_is_looked_at_once_in_a_period(kennel: Kennel) -> None:
     assert kennel.late() == [1]
 
 
-class SlowerNode:
-    """Another process, whose clock is behind ours."""
-
-    def __init__(self) -> None:
-        self.lead_s = 0.0
-        self.lost = False
-        self.left = False
-
-    async def look(self) -> Lead:
-        lost, self.lost = self.lost, False
-        return Lead(self.lead_s, lost)
-
-    async def leave(self) -> None:
-        self.left = True
-
-
-@pytest.fixture
-def other(kennel: Kennel) -> SlowerNode:
-    other = SlowerNode()
-    kennel.dog = kennel.make_dog(other)
-    return other
-
-
-def test_who_is_ahead_of_another_node_judges_by_its_clock(
-    kennel: Kennel, other: SlowerNode
-) -> None:
-    other.lead_s = 30
+def test_who_is_ahead_of_another_node_judges_by_its_clock(kennel: Kennel) -> None:
+    kennel.other.lead_s = 30
     kennel.start()
     kennel.report(10)
     kennel.pass_time(39.75)
@@ -268,13 +242,11 @@ def test_who_is_ahead_of_another_node_judges_by_its_clock(
     assert kennel.late() == [1]
 
 
-def test_a_node_that_was_behind_leaves_deadlines_that_nobody_trusts(
-    kennel: Kennel, other: SlowerNode
-) -> None:
+def test_a_node_that_was_behind_leaves_deadlines_that_nobody_trusts(kennel: Kennel) -> None:
     kennel.start()
     kennel.report(10)
     kennel.pass_time(9)
-    other.lost = True
+    kennel.other.lost = True
     with our_log() as lines:
         kennel.pass_time(10)
     assert lines == ["warn: a node whose clock was behind is gone: all periods start anew"]
@@ -283,9 +255,9 @@ def test_a_node_that_was_behind_leaves_deadlines_that_nobody_trusts(
     assert kennel.late() == [1]
 
 
-def test_it_leaves_the_other_nodes_when_it_ends(kennel: Kennel, other: SlowerNode) -> None:
+def test_it_leaves_the_other_nodes_when_it_ends(kennel: Kennel) -> None:
     kennel.start()
     kennel.pass_time(1)
-    assert not other.left
+    assert not kennel.other.left
     result_of(kennel.dog.stopService())
-    assert other.left
+    assert kennel.other.left

@@ -13,7 +13,6 @@ from overc.daemon.calendars import Calendar
 from overc.daemon.expectations import Grace, Rule
 from overc.daemon.patterns import EVERYTHING
 from overc.daemon.store.errors import StorageError
-from overc.daemon.watchdog import Watchdog
 
 
 @pytest.fixture
@@ -30,9 +29,7 @@ def nightly(kennel: Kennel, cron: str = "0 3 * * *", grace_s: float = 600.0) -> 
         {"calendar": Calendar.parse(cron, timezone.utc), "grace": Grace(grace_s)},
     )
     kennel.recorder = a_recorder("mail", rules=[rule])
-    kennel.dog = Watchdog(
-        kennel.reactor, kennel.store, kennel.clock, kennel.recorder, kennel._nudge
-    )
+    kennel.dog = kennel.make_dog()
     kennel.start()
     kennel.report(60)
 
