@@ -57,7 +57,7 @@ class Options(TwistdOptions):
     )
     opt_c = opt_config
 
-    def prepare(self) -> None:
+    def read_settings(self) -> None:
         self.paths = self.paths or [os.environ.get("OVERC_CONFIG") or DEFAULT_CONFIG]
         # What is read again later is read from the same files, whatever the folder is then.
         self.paths = [os.path.abspath(path) for path in self.paths]

@@ -54,7 +54,7 @@ class JournalObserver:
         namespace = event.get("log_namespace", _OLD_STYLE)
         if namespace != _OLD_STYLE:
             text = f"{namespace}: {text}"
-        prefix = f"<{_PRIORITIES.get(event.get('log_level', LogLevel.info), 6)}>"
+        prefix = f"<{_PRIORITIES[event.get('log_level', LogLevel.info)]}>"
         self._stream.write("".join(f"{prefix}{line}\n" for line in text.splitlines()))
         self._stream.flush()
 

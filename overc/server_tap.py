@@ -90,7 +90,7 @@ class Options(TwistdOptions):
     mistakes = (ConfigError, StorageError, OSError)
     settings: ServerSettings
 
-    def prepare(self) -> None:
+    def read_settings(self) -> None:
         from twisted.internet import reactor
 
         path = self["config"] or os.environ.get("OVERC_CONFIG") or None

@@ -18,14 +18,14 @@ class TwistdOptions(usage.Options):
     """The options of twistd itself."""
 
     mistakes: tuple[type[Exception], ...] = ()
-    """What `prepare` raises for a mistake, with a sentence for whoever made it."""
+    """What `read_settings` raises for a mistake, with a sentence for whoever made it."""
 
-    def prepare(self) -> None:
+    def read_settings(self) -> None:
         """Read the configuration and try what it names."""
 
     def postOptions(self) -> None:
         try:
-            self.prepare()
+            self.read_settings()
         except self.mistakes as e:
             # With a UsageError twistd would tell first how it is called, in ten lines.
             raise SystemExit(str(e)) from None
