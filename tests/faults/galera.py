@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from faults.sigkill import Database, Result, Writer, count, wait_for_answers
+from faults.sigkill import Database, Result, Writer, at_work, count, new_writers, wait_for_answers
 from support.daemon import Daemon, eventually
 from support.galera import Cluster, GaleraNode, running_cluster
 
@@ -79,26 +79,20 @@ def torture(
     """Run the load and the faults, some of KINDS; return the counts."""
     begun_at = time.monotonic()
     moment = random.Random(seed)
-    writers = [Writer(n, seed * 1000 + n) for n in range(n_writers)]
+    writers = new_writers(n_writers, seed)
     with two_servers(cluster, folder, "[alert:none]\ncommand=true\n") as servers:
         _balance(writers, servers, moment)
-        for writer in writers:
-            writer.start()
-        for n, kind in enumerate(faults):
-            wait_for_answers(writers)
-            end = time.monotonic() + moment.uniform(0, 1)
-            while time.monotonic() < end:
-                time.sleep(0.05)
+        with at_work(writers):
+            for n, kind in enumerate(faults):
+                wait_for_answers(writers)
+                end = time.monotonic() + moment.uniform(0, 1)
+                while time.monotonic() < end:
+                    time.sleep(0.05)
+                    _balance(writers, servers, moment)
+                _break(kind, moment.randrange(2), cluster, servers, writers, moment)
                 _balance(writers, servers, moment)
-            _break(kind, moment.randrange(2), cluster, servers, writers, moment)
-            _balance(writers, servers, moment)
-            if sys.stderr.isatty() and __name__ == "__main__":
-                print(f"\r{n + 1} faults", end="", file=sys.stderr)
-        wait_for_answers(writers)
-        for writer in writers:
-            writer.ending.set()
-        for writer in writers:
-            writer.join()
+                if sys.stderr.isatty() and __name__ == "__main__":
+                    print(f"\r{n + 1} faults", end="", file=sys.stderr)
         for server in servers:
             assert server.stop() == 0
     databases = [OnCluster(cluster, node) for node in cluster.nodes]

@@ -184,35 +184,46 @@ def torture(
     """Run the load and the kills; return the counts."""
     begun_at = time.monotonic()
     moment = random.Random(seed)
-    writers = [Writer(n, seed * 1000 + n) for n in range(n_writers)]
+    writers = new_writers(n_writers, seed)
     with database.serve(Daemon(folder, sections="[alert:none]\ncommand=true\n")) as daemon:
         tell(writers, daemon.client.port)
-        for writer in writers:
-            writer.start()
-        for n in range(kills):
-            # Now and then before the server has got to anything.
-            if moment.random() < 0.8:
-                wait_for_answers(writers)
-            time.sleep(moment.uniform(0, 0.5))
-            if victim == "database":
-                assert database.server is not None
-                database.server.kill()
-                time.sleep(moment.uniform(0, 0.2))
-                database.server.start()
-            else:
-                tell(writers, None)
-                daemon.stop(signal.SIGKILL)
-                daemon.start()
-                tell(writers, daemon.client.port)
-            if sys.stderr.isatty() and __name__ == "__main__":
-                print(f"\r{n + 1} kills", end="", file=sys.stderr)
-        wait_for_answers(writers)
-        for writer in writers:
-            writer.ending.set()
-        for writer in writers:
-            writer.join()
+        with at_work(writers):
+            for n in range(kills):
+                # Now and then before the server has got to anything.
+                if moment.random() < 0.8:
+                    wait_for_answers(writers)
+                time.sleep(moment.uniform(0, 0.5))
+                if victim == "database":
+                    assert database.server is not None
+                    database.server.kill()
+                    time.sleep(moment.uniform(0, 0.2))
+                    database.server.start()
+                else:
+                    tell(writers, None)
+                    daemon.stop(signal.SIGKILL)
+                    daemon.start()
+                    tell(writers, daemon.client.port)
+                if sys.stderr.isatty() and __name__ == "__main__":
+                    print(f"\r{n + 1} kills", end="", file=sys.stderr)
         assert daemon.stop() == 0
     return count(engine, victim, kills, database, writers, int(time.monotonic() - begun_at))
+
+
+def new_writers(count: int, seed: int) -> list[Writer]:
+    return [Writer(n, seed * 1000 + n) for n in range(count)]
+
+
+@contextlib.contextmanager
+def at_work(writers: list[Writer]) -> Iterator[None]:
+    """Have them report until the end, when each of them gets one more answer."""
+    for writer in writers:
+        writer.start()
+    yield
+    wait_for_answers(writers)
+    for writer in writers:
+        writer.ending.set()
+    for writer in writers:
+        writer.join()
 
 
 def tell(writers: list[Writer], port: int | None) -> None:
