@@ -28,9 +28,9 @@ from twisted.enterprise import adbapi
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from overc.daemon.store import mysql_connection
 from overc.daemon.store.engine import P, T, Transaction
 from overc.daemon.store.errors import Stale, StorageError, StorageRefused
-from overc.daemon.store.mysql_connection import connect
 from overc.daemon.store.mysql_migrations import DeriveKey, is_current, migrate_mysql
 from overc.daemon.store.mysql_transaction import MysqlTransaction
 from overc.daemon.store.succession import Succession, TooLate
@@ -259,7 +259,7 @@ class MysqlStore:
 
     def _pool(self, name: str, size: int, transactions: str) -> _Pool:
         return _Pool(
-            "overc.daemon.store.mysql_connection",
+            mysql_connection.__name__,
             **connect_arguments(self._database),
             cp_name=name,
             cp_min=size,
@@ -303,10 +303,10 @@ def prepare(database: MysqlDatabase, derive_key: DeriveKey) -> None:
     arguments = connect_arguments(database)
     try:
         # Only an upgrade has time: a server that hangs is noticed before.
-        with connect(**arguments) as connection:
+        with mysql_connection.connect(**arguments) as connection:
             current = is_current(connection, database)
         if not current:
-            with connect(**arguments | {"read_timeout": UPGRADE_S}) as connection:
+            with mysql_connection.connect(**arguments | {"read_timeout": UPGRADE_S}) as connection:
                 migrate_mysql(connection, database, derive_key)
     except pymysql.err.MySQLError as e:
         sentence = f"the database {database} can't be opened: {_reason(e)}"

@@ -8,7 +8,7 @@ from typing import Any
 from pymysql import apilevel, threadsafety
 from pymysql.connections import Connection
 
-__all__ = ["SharedTlsConnection", "apilevel", "connect", "threadsafety"]
+__all__ = ["SharedTlsConnection", "apilevel", "connect", "is_mariadb", "threadsafety"]
 
 
 class SharedTlsConnection(Connection):
@@ -29,3 +29,8 @@ class SharedTlsConnection(Connection):
 
 
 connect = SharedTlsConnection
+
+
+def is_mariadb(cursor: Any) -> bool:
+    """Say whether the server at the other end is MariaDB's; otherwise it is MySQL's."""
+    return "MariaDB" in cursor.connection.server_version

@@ -26,6 +26,7 @@ from pymysql.constants import ER
 
 from overc.daemon.store.errors import StorageRefused
 from overc.daemon.store.migrations import refuse_newer, scripts
+from overc.daemon.store.mysql_connection import is_mariadb
 from overc.logging import get_logger
 
 log = get_logger(__name__)
@@ -174,8 +175,7 @@ def _run_script(
 
 def _collation(cursor: Any) -> str:
     """Return the collation that tells all strings apart; the two servers name it differently."""
-    cursor.execute("select version()")
-    return "utf8mb4_nopad_bin" if "MariaDB" in cursor.fetchone()[0] else "utf8mb4_0900_bin"
+    return "utf8mb4_nopad_bin" if is_mariadb(cursor) else "utf8mb4_0900_bin"
 
 
 def _take_over(cursor: Any, derive_key: DeriveKey) -> None:

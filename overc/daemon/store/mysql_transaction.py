@@ -12,6 +12,7 @@ from typing import Any
 from pymysql import converters
 
 from overc.daemon.store.engine import Described, Row, T, Transaction
+from overc.daemon.store.mysql_connection import is_mariadb
 from overc.daemon.store.mysql_migrations import VERSION_TABLE
 from overc.daemon.store.succession import Succession
 
@@ -75,14 +76,14 @@ class MysqlTransaction(Transaction):
 
     def describe(self) -> Described:
         [(version,)] = self.fetch("select version()")
-        number, _, rest = version.partition("-")
+        number = version.partition("-")[0]
         [(schema,)] = self.fetch(f"select version from {VERSION_TABLE}")
         # What the server estimates; it counts rows only now and then.
         [(size_bytes,)] = self.fetch(
             "select coalesce(sum(data_length + index_length), 0) from information_schema.tables"
             " where table_schema = database()"
         )
-        engine = "MariaDB" if "MariaDB" in rest else "MySQL"
+        engine = "MariaDB" if is_mariadb(self._cursor) else "MySQL"
         return Described(f"{engine} {number}", schema, int(size_bytes))
 
     def _come_up(self) -> None:
@@ -114,6 +115,7 @@ class MysqlTransaction(Transaction):
                 columns.append(
                     [_LITERALS.get(type(value), self._literal)(value) for value in column]
                 )
+        # Only MySQL's update has a table of values, and there each of its rows says that it is one.
         row = "row(" if sql.startswith("update") else "("
         literals = f"),{row}".join(map(",".join, zip(*columns, strict=True)))
         self._execute(sql.replace(":rows", f"{row}{literals})"))
@@ -139,7 +141,7 @@ class MysqlTransaction(Transaction):
         return range(first, first + count * step, step)
 
     def _update_sql(self, table: str, columns: Sequence[str]) -> str:
-        if "MariaDB" in self._cursor.connection.server_version:
+        if is_mariadb(self._cursor):
             # The rows exist, so each of them meets its own id and nothing is inserted.
             sets = ",".join(f"{name} = values({name})" for name in columns[1:])
             return (

@@ -254,7 +254,7 @@ def delete_service(tx: Transaction, service_id: int) -> str | None:
     """Delete a service with all that is known of it; return its name, None if there is none."""
     name = service_name(tx, service_id)
     _delete_history(tx, service_id)
-    tx.execute("delete from alerts where service_id = ?", service_id)
+    tx.execute("delete from alerts where service_id = ?", service_id)  # as in delete_server
     tx.execute("delete from services where id = ?", service_id)
     return name
 
